@@ -1,0 +1,76 @@
+/**
+ * What the gateway asks of a host, whatever kind of agent lives there: implemented by `net/`, used by `api` and
+ * `workers`. Every method rejects with a `SluiceError` of an `agent_…` code whose `retry` says whether the host
+ * may have acted.
+ */
+import type { AgentFacts, HostTls } from './host.ts';
+import type { CancelOrder, Job } from './record.ts';
+import type { Report } from './report.ts';
+
+/** Whom to dial: a host's configuration with its token opened and its pin filled in. */
+export interface DialHost {
+  name: string;
+  address: string;
+  token: string;
+  tls: HostTls;
+  /** For `pin: "first_use"`: the certificate seen before, or null for "take what is shown and tell". */
+  pinned_fingerprint: string | null;
+  launcher: boolean;
+}
+
+/** A start. Everything about it is fixed in the record before it is sent. */
+export interface StartOrder {
+  job: Job;
+  /** `launchToken(job)` */
+  token: string;
+  env: Record<string, string>;
+  secret_env: Record<string, string>;
+  /** Full agents: hold the reply so long for a short command, in seconds; 0 for none. */
+  wait_seconds: number;
+}
+
+export interface Started {
+  /** The id under which the agent knows the job. */
+  agent_job_id: string;
+  report: Report;
+  /** This token had been started before. */
+  existing: boolean;
+}
+
+export interface CancelResult {
+  /** What the host says of the job now; `ended` with `remaining_pids` empty is a proof. */
+  report: Report;
+  /** The agent cannot check what is left (Base without launcher). */
+  unproven: boolean;
+}
+
+export interface LogRange {
+  data: Buffer;
+  next: number;
+  eof: boolean;
+}
+
+export interface AgentPort {
+  /** Asks who is there; tells the certificate it showed (sha256 of the DER, lower-case hex; null over plain HTTP). */
+  ping(host: DialHost): Promise<{ facts: AgentFacts; fingerprint: string | null }>;
+  /** Base agents with launcher: finds and proves the directory for this user. Full and plain Base: null. */
+  prepare(host: DialHost, facts: AgentFacts, user: string | null): Promise<string | null>;
+  start(host: DialHost, order: StartOrder): Promise<Started>;
+  /**
+   * Asks about jobs, each in the way it was started. One request on Full agents, one per job on Base.
+   * `wait` (Full only) holds the reply until one changes after `cursor`.
+   */
+  ask(
+    host: DialHost,
+    jobs: Job[],
+    wait?: { seconds: number; cursor: string | null; signal: AbortSignal },
+  ): Promise<{ reports: Map<string, Report>; cursor: string | null }>;
+  /** The cancel of a started or perhaps started job; leaves a tombstone where the token was never seen. */
+  cancel(host: DialHost, job: Job, order: CancelOrder): Promise<CancelResult>;
+  /** Any range of a stream of the given attempt. */
+  read(
+    host: DialHost,
+    job: Job,
+    range: { stream: 'stdout' | 'stderr'; offset: number; limit: number; attempt: number },
+  ): Promise<LogRange>;
+}

@@ -1,0 +1,86 @@
+/**
+ * What a host is: how it is reached (`HostConfig`, set by operators), and what is known of it (`HostHealth`,
+ * learnt from its answers). A host is a registered name, or an address that a configured pattern admits.
+ */
+
+/** How the gateway knows that it talks to the right agent. Exactly one way is in force. */
+export type HostTls =
+  | { fingerprint: string }
+  | { ca: string }
+  | { pin: 'first_use' }
+  | { insecure: true }
+  | { dangerously_off: true };
+
+export interface HostRate {
+  limit: number;
+  period_seconds: number;
+  burst: number;
+}
+
+export interface HostConfig {
+  /** The registered name, or the address itself where a pattern admitted it. */
+  name: string;
+  /** `host:port` */
+  address: string;
+  /** The agent's token, sealed; opened by whoever dials. */
+  sealed_token: string;
+  tls: HostTls;
+  /** Requests under way to the agent at once. */
+  max_requests: number;
+  labels: Record<string, string>;
+  /** Users that jobs may run as here; null: every user. A null inside stands for the agent's own user. */
+  allowed_users: (string | null)[] | null;
+  /** Base agents only: send commands through the launcher. */
+  launcher: boolean;
+  /** False for an address that a pattern of the configuration admits. */
+  registered: boolean;
+}
+
+export const HOST_STATUSES = ['unknown', 'up', 'suspect', 'down', 'misconfigured'] as const;
+export type HostStatus = (typeof HOST_STATUSES)[number];
+
+/** What `POST /ping` last said, plus what was found out since. */
+export interface AgentFacts {
+  kind: 'full' | 'base';
+  protocol: number | null;
+  version: string | null;
+  capabilities: string[];
+  boot_id: string | null;
+  store_id: string | null;
+  /** Whom the agent may run as; null: everybody, or not said. */
+  users: string[] | null;
+  /** The host's clock minus ours, in ms. */
+  clock_skew_ms: number;
+  /** When `/ping` said so. */
+  at: number;
+}
+
+export interface HostHealth {
+  status: HostStatus;
+  /** For `misconfigured` and `down`: what is wrong, and what to do about it. */
+  cause: string | null;
+  remedy: string | null;
+  draining: boolean;
+  /** Failed requests in a row. */
+  failures: number;
+  /** Nothing is asked of the host before then, but for one `/ping`. */
+  retry_at: number | null;
+  last_contact_at: number | null;
+  /** sha256 of the pinned certificate (DER, lower-case hex), once `pin: "first_use"` has seen one. */
+  pinned_fingerprint: string | null;
+  agent: AgentFacts | null;
+  warnings: string[];
+}
+
+export const UNKNOWN_HEALTH: HostHealth = {
+  status: 'unknown',
+  cause: null,
+  remedy: null,
+  draining: false,
+  failures: 0,
+  retry_at: null,
+  last_contact_at: null,
+  pinned_fingerprint: null,
+  agent: null,
+  warnings: [],
+};

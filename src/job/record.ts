@@ -1,0 +1,141 @@
+/**
+ * A job's record: what was asked (`JobRequest`, never changed) and where it stands (`JobProgress`, changed by
+ * moves only). Times are milliseconds since 1970 by Redis' clock, unless they are the host's and say so.
+ */
+import type { Outcome } from './outcome.ts';
+import type { OverState, State } from './states.ts';
+
+export const MODES = ['sync', 'async', 'tmux'] as const;
+export type Mode = (typeof MODES)[number];
+
+/** How a job was started, and therefore how it is followed to its end (rule 9). */
+export const STARTERS = ['full', 'base', 'base+launcher'] as const;
+export type Starter = (typeof STARTERS)[number];
+
+/** What the caller asked for, as accepted: defaults filled in, never changed afterwards. */
+export interface JobRequest {
+  /** `job_` and a ULID: sorts by the time of its acceptance. */
+  id: string;
+  /** As the caller wrote it. */
+  target_server: string;
+  /** The registered host's name, or the `host:port` of an address pattern. */
+  host: string;
+  command: string;
+  mode: Mode;
+  /** The unix user; null is the agent's own. */
+  job_user: string | null;
+  /** `{"env"?, "secret_env"?}` as JSON, sealed (AES-256-GCM, the job's id as associated data). */
+  sealed_env: string | null;
+  shell: string | null;
+  workdir: string | null;
+  timeout_seconds: number | null;
+  start_deadline_seconds: number;
+  lost_after_seconds: number;
+  poll_interval: number;
+  not_before: number | null;
+  labels: Record<string, string>;
+  on_ambiguous_start: 'lose' | 'retry';
+  leftovers: 'keep' | 'kill';
+  callback_url: string | null;
+  /** The name of the API key that made it. */
+  created_by: string;
+  created_at: number;
+  traceparent: string | null;
+}
+
+/** What a cancel asked for; kept until it is delivered. */
+export interface CancelOrder {
+  signal: string;
+  grace_seconds: number;
+  reason: string | null;
+}
+
+/** Where the job stands. */
+export interface JobProgress {
+  state: State;
+  version: number;
+  /** Counts from 1 with the first start; 0 before. */
+  attempt: number;
+  started_by: Starter | null;
+  /** The agent's own id of the job: the launch token, but on agents that choose ids themselves. */
+  agent_job_id: string | null;
+  /** The launcher's proven directory, fixed before the first start. */
+  launcher_dir: string | null;
+  /** The agent's spool at the start; another one means forgotten. */
+  store_id: string | null;
+  dispatched_at: number | null;
+  /** Host time, corrected by the skew seen at `/ping`. */
+  started_at: number | null;
+  ended_at: number | null;
+  unreachable_since: number | null;
+  /** Silence so far, in ms: only time between failed asks counts (rule 1). */
+  silent_ms: number;
+  failed_asks: number;
+  last_failed_ask_at: number | null;
+  sighted_at: number | null;
+  recovered_at: number | null;
+  cancel_requested_at: number | null;
+  canceled_by: string | null;
+  cancel: CancelOrder | null;
+  /** Whether the cancel has reached the host. */
+  cancel_delivered_at: number | null;
+  next_poll_at: number | null;
+  stdout_bytes: number | null;
+  stderr_bytes: number | null;
+  attach_command: string | null;
+  outcome: Outcome | null;
+}
+
+export interface Job extends JobRequest, JobProgress {}
+
+/** A record before its acceptance. */
+export const NOT_STARTED: Omit<JobProgress, 'state' | 'version'> = {
+  attempt: 0,
+  started_by: null,
+  agent_job_id: null,
+  launcher_dir: null,
+  store_id: null,
+  dispatched_at: null,
+  started_at: null,
+  ended_at: null,
+  unreachable_since: null,
+  silent_ms: 0,
+  failed_asks: 0,
+  last_failed_ask_at: null,
+  sighted_at: null,
+  recovered_at: null,
+  cancel_requested_at: null,
+  canceled_by: null,
+  cancel: null,
+  cancel_delivered_at: null,
+  next_poll_at: null,
+  stdout_bytes: null,
+  stderr_bytes: null,
+  attach_command: null,
+  outcome: null,
+};
+
+/** The launch token of the job's present attempt: what makes a repeated start harmless. */
+export function launchToken(job: { id: string; attempt: number }): string {
+  return `${job.id}-${job.attempt}`;
+}
+
+/** One change of a job, as `GET /v1/jobs/{id}/events` shows it. */
+export interface JobEvent {
+  version: number;
+  state: State;
+  at: number;
+  /** Why, in a few words; `sighted` and `recovered` for the corrections of a lost job. */
+  why: string;
+}
+
+/** The ends of both streams, kept with a job that is over (bytes, base64 in Redis). */
+export interface Tails {
+  stdout: Buffer;
+  stderr: Buffer;
+}
+
+/** A job's name on the wire once it changed to `state`: `job.running`, ... */
+export type JobEventType = `job.${State}` | 'job.sighted' | 'job.recovered';
+
+export type Over = Job & { state: OverState; outcome: Outcome };

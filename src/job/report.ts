@@ -1,0 +1,47 @@
+/**
+ * What a host says about one job, whatever kind of agent said it: the drivers in `net/` translate every
+ * agent's words into this, `settle.ts` decides what it means. Times are the host's, uncorrected, in ms.
+ */
+import type { Proof } from './outcome.ts';
+
+export interface ReportedOutput {
+  stdout_bytes: number | null;
+  stderr_bytes: number | null;
+  /** The last bytes of each stream, where the report carried them (8 KiB and more). */
+  stdout_tail: Buffer | null;
+  stderr_tail: Buffer | null;
+}
+
+export type Report =
+  | ({
+      kind: 'running';
+      started_at: number | null;
+      attach_command: string | null;
+    } & ReportedOutput)
+  | ({
+      kind: 'ended';
+      reason: 'exit' | 'signal' | 'timeout' | 'canceled' | 'spawn_error';
+      return_code: number | null;
+      signal: string | null;
+      message: string | null;
+      started_at: number | null;
+      ended_at: number | null;
+      proof: Proof | null;
+      /** Processes that a cancel or timeout could not kill. */
+      remaining_pids: number[];
+      leftover_processes: number | null;
+    } & ReportedOutput)
+  /** Certified: the command never began, and will not under this token unless it is sent again. */
+  | { kind: 'never_ran'; message: string | null }
+  /** It began, and nobody recorded how it ended. */
+  | { kind: 'vanished'; reason: 'reboot' | 'exit_unknown'; message: string | null }
+  /** The host does not know the token. */
+  | { kind: 'unknown'; message: string | null };
+
+/** No output known. */
+export const NO_OUTPUT: ReportedOutput = {
+  stdout_bytes: null,
+  stderr_bytes: null,
+  stdout_tail: null,
+  stderr_tail: null,
+};

@@ -1,0 +1,77 @@
+/**
+ * The states of a job and the moves between them: the one table that decides what compiles.
+ *
+ * A move that is not in MOVES cannot be written (`Next<From>`) and is refused by the store's script. Which of
+ * two legal moves wins is the store's compare-and-set; what a move means is `settle.ts`.
+ */
+
+export const STATES = [
+  'queued',
+  'dispatching',
+  'running',
+  'unreachable',
+  'canceling',
+  'succeeded',
+  'failed',
+  'timed_out',
+  'canceled',
+  'expired',
+  'lost',
+] as const;
+export type State = (typeof STATES)[number];
+
+/** The states in which a job is over. Of these only `lost` can still be corrected. */
+export const OVER = ['succeeded', 'failed', 'timed_out', 'canceled', 'expired', 'lost'] as const;
+export type OverState = (typeof OVER)[number];
+
+/** The states in which the host is asked about the job. */
+export const FOLLOWED = ['running', 'unreachable', 'canceling'] as const;
+export type FollowedState = (typeof FOLLOWED)[number];
+
+/** The states in which a job holds one of its host's `max_jobs`. */
+export const ACTIVE = ['dispatching', ...FOLLOWED] as const;
+
+export const MOVES = {
+  queued: ['dispatching', 'canceled', 'expired', 'failed'],
+  dispatching: [
+    'queued',
+    'dispatching',
+    'running',
+    'canceling',
+    'succeeded',
+    'failed',
+    'timed_out',
+    'canceled',
+    'expired',
+    'lost',
+  ],
+  running: ['unreachable', 'canceling', 'queued', 'succeeded', 'failed', 'timed_out', 'canceled', 'lost'],
+  unreachable: ['running', 'canceling', 'queued', 'succeeded', 'failed', 'timed_out', 'canceled', 'lost'],
+  canceling: ['succeeded', 'failed', 'timed_out', 'canceled', 'lost'],
+  succeeded: [],
+  failed: [],
+  timed_out: [],
+  canceled: [],
+  expired: [],
+  // To itself: sighted, or a cancel that is still owed. To the others: recovered, once.
+  lost: ['lost', 'succeeded', 'failed', 'timed_out', 'canceled'],
+} as const satisfies Record<State, readonly State[]>;
+
+/** The states that can follow all of `From`. */
+export type Next<From extends State> = (typeof MOVES)[From][number];
+
+export function isState(word: string): word is State {
+  return (STATES as readonly string[]).includes(word);
+}
+
+export function isOver(state: State): state is OverState {
+  return (OVER as readonly string[]).includes(state);
+}
+
+export function isFollowed(state: State): state is FollowedState {
+  return (FOLLOWED as readonly string[]).includes(state);
+}
+
+export function canMove(from: State, to: State): boolean {
+  return (MOVES[from] as readonly State[]).includes(to);
+}

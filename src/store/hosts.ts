@@ -1,0 +1,61 @@
+/**
+ * The hosts: what operators registered, and what is known of each. A host is found by its name, by its address,
+ * or by an address pattern of the configuration; anything else is nobody's, because a gateway must not carry a
+ * token to an address that a caller made up.
+ */
+import type { AgentFacts, HostConfig, HostHealth, HostTls } from '../job/host.ts';
+import type { State } from '../job/states.ts';
+
+/** `PUT /v1/hosts/{name}`: a field left out keeps its value, null takes it back to its default. */
+export interface HostPatch {
+  address?: string;
+  token?: string;
+  tls?: HostTls | null;
+  max_requests?: number | null;
+  labels?: Record<string, string> | null;
+  allowed_users?: (string | null)[] | null;
+  launcher?: boolean | null;
+}
+
+export interface HostStore {
+  /**
+   * Registers or changes a host.
+   * @throws SluiceError address_in_use, token_required (the address changes or `tls` is loosened without the
+   *   token), invalid_request (a new host without address or token)
+   */
+  put(name: string, patch: HostPatch): Promise<{ host: HostConfig; created: boolean }>;
+  get(name: string): Promise<HostConfig | null>;
+  /** By name, by address, or by a pattern of the configuration. */
+  resolve(targetServer: string): Promise<HostConfig | null>;
+  /** Registered hosts by name. */
+  list(page: { size: number; after?: string }): Promise<{ hosts: HostConfig[]; after: string | null }>;
+  /** @throws SluiceError host_has_active_jobs */
+  remove(name: string): Promise<boolean>;
+  /** All `host:port` of registered hosts and whether one of them is this address (webhooks never go there). */
+  isAgentAddress(address: string): Promise<boolean>;
+  openToken(host: HostConfig): string;
+
+  health(name: string): Promise<HostHealth>;
+  /** The host answered; `facts` where it was a `/ping`. */
+  contacted(name: string, facts?: AgentFacts): Promise<void>;
+  /**
+   * A request failed. Unreachable hosts are `suspect`, then `down`; refused tokens and changed certificates make
+   * it `misconfigured` with cause and remedy.
+   * @returns when it may be asked again, in ms
+   */
+  failed(name: string, failure: HostFailure): Promise<number>;
+  /** The agent asks for a pause (429, 503); no failure. */
+  pause(name: string, until: number): Promise<void>;
+  setDraining(name: string, draining: boolean): Promise<void>;
+  /** Pins a certificate: on first use if none is pinned yet, or because somebody said so. */
+  pin(name: string, fingerprint: string, options: { replace: boolean }): Promise<void>;
+  warn(name: string, warning: string): Promise<void>;
+  /** Jobs of the host by state, those that are not over. */
+  jobCounts(name: string): Promise<Partial<Record<State, number>>>;
+}
+
+export interface HostFailure {
+  status: 'unreachable' | 'misconfigured';
+  cause: string;
+  remedy: string | null;
+}
