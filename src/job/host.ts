@@ -66,6 +66,10 @@ export interface HostHealth {
   /** Nothing is asked of the host before then, but for one `/ping`. */
   retry_at: number | null;
   last_contact_at: number | null;
+  /** Silence so far: only time between failed requests counts, so that a gateway that was off loses nothing. */
+  silent_since: number | null;
+  silent_ms: number;
+  silent_asks: number;
   /** sha256 of the pinned certificate (DER, lower-case hex), once `pin: "first_use"` has seen one. */
   pinned_fingerprint: string | null;
   agent: AgentFacts | null;
@@ -80,6 +84,9 @@ export const UNKNOWN_HEALTH: HostHealth = {
   failures: 0,
   retry_at: null,
   last_contact_at: null,
+  silent_since: null,
+  silent_ms: 0,
+  silent_asks: 0,
   pinned_fingerprint: null,
   agent: null,
   warnings: [],

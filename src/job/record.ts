@@ -41,6 +41,8 @@ export interface JobRequest {
   created_by: string;
   created_at: number;
   traceparent: string | null;
+  /** The Redis key of its idempotency key, which lives as long as the record; absent without one. */
+  idempotency?: string;
 }
 
 /** What a cancel asked for; kept until it is delivered. */
@@ -68,10 +70,8 @@ export interface JobProgress {
   started_at: number | null;
   ended_at: number | null;
   unreachable_since: number | null;
-  /** Silence so far, in ms: only time between failed asks counts (rule 1). */
-  silent_ms: number;
-  failed_asks: number;
-  last_failed_ask_at: number | null;
+  /** When it was given up as lost. */
+  lost_at: number | null;
   sighted_at: number | null;
   recovered_at: number | null;
   cancel_requested_at: number | null;
@@ -79,6 +79,7 @@ export interface JobProgress {
   cancel: CancelOrder | null;
   /** Whether the cancel has reached the host. */
   cancel_delivered_at: number | null;
+  /** When the host is asked next; kept in the host's followed set, not in the record. */
   next_poll_at: number | null;
   stdout_bytes: number | null;
   stderr_bytes: number | null;
@@ -99,9 +100,7 @@ export const NOT_STARTED: Omit<JobProgress, 'state' | 'version'> = {
   started_at: null,
   ended_at: null,
   unreachable_since: null,
-  silent_ms: 0,
-  failed_asks: 0,
-  last_failed_ask_at: null,
+  lost_at: null,
   sighted_at: null,
   recovered_at: null,
   cancel_requested_at: null,

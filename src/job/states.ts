@@ -35,7 +35,6 @@ export const MOVES = {
   queued: ['dispatching', 'canceled', 'expired', 'failed'],
   dispatching: [
     'queued',
-    'dispatching',
     'running',
     'canceling',
     'succeeded',

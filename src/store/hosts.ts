@@ -4,7 +4,13 @@
  * token to an address that a caller made up.
  */
 import type { AgentFacts, HostConfig, HostHealth, HostTls } from '../job/host.ts';
-import type { State } from '../job/states.ts';
+import { createHealthStore } from './hosts/health.ts';
+import { type AddressPattern, createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
+import { createRegistry } from './hosts/registry.ts';
+import { results } from './jobs/read.ts';
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+import type { Sealer } from './sealing.ts';
 
 /** `PUT /v1/hosts/{name}`: a field left out keeps its value, null takes it back to its default. */
 export interface HostPatch {
@@ -31,13 +37,16 @@ export interface HostStore {
   list(page: { size: number; after?: string }): Promise<{ hosts: HostConfig[]; after: string | null }>;
   /** @throws SluiceError host_has_active_jobs */
   remove(name: string): Promise<boolean>;
-  /** All `host:port` of registered hosts and whether one of them is this address (webhooks never go there). */
+  /** Whether a registered host has this `host:port` (webhooks never go there). */
   isAgentAddress(address: string): Promise<boolean>;
   openToken(host: HostConfig): string;
 
   health(name: string): Promise<HostHealth>;
-  /** The host answered; `facts` where it was a `/ping`. */
-  contacted(name: string, facts?: AgentFacts): Promise<void>;
+  /**
+   * The host answered; `facts` where it was a `/ping`.
+   * @returns true if it had not been known to be up: what waits for it should be looked at
+   */
+  contacted(name: string, facts?: AgentFacts): Promise<boolean>;
   /**
    * A request failed. Unreachable hosts are `suspect`, then `down`; refused tokens and changed certificates make
    * it `misconfigured` with cause and remedy.
@@ -50,12 +59,48 @@ export interface HostStore {
   /** Pins a certificate: on first use if none is pinned yet, or because somebody said so. */
   pin(name: string, fingerprint: string, options: { replace: boolean }): Promise<void>;
   warn(name: string, warning: string): Promise<void>;
-  /** Jobs of the host by state, those that are not over. */
-  jobCounts(name: string): Promise<Partial<Record<State, number>>>;
+  /** How many jobs wait for the host, and how many it is being asked about. */
+  jobCounts(name: string): Promise<{ queued: number; active: number }>;
 }
 
 export interface HostFailure {
   status: 'unreachable' | 'misconfigured';
   cause: string;
   remedy: string | null;
+}
+
+export function createHostStore(deps: {
+  redis: Redis;
+  keys: Keys;
+  sealer: Sealer;
+  patterns: readonly AddressPattern[];
+}): HostStore {
+  const { redis, keys, sealer } = deps;
+  const registry = createRegistry(deps);
+  const { get: health, ...learning } = createHealthStore(deps);
+  const admitted = createPatterns(deps.patterns, sealer);
+
+  return {
+    ...learning,
+    health,
+    put: registry.put,
+    list: registry.list,
+    remove: registry.remove,
+    get: async (name) => (await registry.get(name)) ?? admitted(name),
+    async resolve(targetServer) {
+      const named = await registry.get(targetServer);
+      if (named || !splitAddress(targetServer)) return named;
+      return (await registry.byAddress(targetServer)) ?? admitted(targetServer);
+    },
+    async isAgentAddress(address) {
+      return (await redis.exists(keys.hostAddress(address))) === 1;
+    },
+    openToken: (host) => sealer.open(host.sealed_token, hostPlace(host.name)),
+    async jobCounts(name) {
+      const pipeline = redis.pipeline();
+      pipeline.zcard(keys.mailbox(name)).zcard(keys.followed(name));
+      const [queued, active] = (await results(pipeline)) as [number, number];
+      return { queued, active };
+    },
+  };
 }

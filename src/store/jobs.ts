@@ -5,37 +5,25 @@
  * Invariants: a record and its places (indexes, mailbox, followed set, outbox) change in one script; a state
  * changes only by a legal move, adds one to `version` and appends one event.
  */
+import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
-import type { Next, State } from '../job/states.ts';
+import { type Next, STATES, type State } from '../job/states.ts';
+import { accept, accepted, requestOf } from './jobs/accept.ts';
+import { list } from './jobs/list.ts';
+import { note } from './jobs/note.ts';
+import { events, getMany, getOne, output, results, tails } from './jobs/read.ts';
+import { remove } from './jobs/remove.ts';
+import { transition } from './jobs/transition.ts';
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+
+export type { Change, SyncOutput } from '../job/move.ts';
 
 export type Accepted =
   | { kind: 'accepted'; job: Job /** its host's mailbox was empty: wake the dispatcher */; wake: boolean }
   | { kind: 'replayed'; job: Job }
   /** The idempotency key was used with another body. */
   | { kind: 'conflict'; id: string };
-
-/** What a move writes besides the state. */
-export interface Change extends Partial<Omit<JobProgress, 'state' | 'version'>> {
-  /** For the event, in a few words. */
-  why: string;
-  /** To `queued`: from when it may start again; now where it is missing. */
-  eligible_at?: number;
-  /** To an over state: the ends of its output. */
-  tails?: Tails;
-  /** To an over state, `sync` jobs: the first 64 KiB of each stream. */
-  output?: SyncOutput;
-  /** To `lost`: until when it is asked about. */
-  ask_until?: number;
-  /** The event's type, where it is not `job.<state>`. */
-  type?: 'job.sighted' | 'job.recovered';
-}
-
-/** The output of a finished `sync` job, kept for an hour. */
-export interface SyncOutput {
-  stdout: Buffer;
-  stderr: Buffer;
-  truncated: boolean;
-}
 
 export interface JobFilter {
   state?: State[];
@@ -59,15 +47,18 @@ export interface JobStore {
   accept(job: Job, idempotency?: { key: string; fingerprint: string }): Promise<Accepted>;
   get(id: string): Promise<Job | null>;
   getMany(ids: string[]): Promise<(Job | null)[]>;
-  /** Moves a job if it is in one of `from`; `false` means that somebody else moved it. */
+  /**
+   * Moves a job if it is still in one of `from` and in the attempt that the caller has seen; `false` means that
+   * somebody else moved it.
+   */
   transition<From extends State>(
-    id: string,
+    job: Job,
     from: From | readonly From[],
     to: Next<From>,
     change: Change,
   ): Promise<Job | false>;
-  /** Writes what is no change of state (byte counts, the next question), if the job is still at `version`. */
-  note(id: string, version: number, progress: Partial<JobProgress>): Promise<boolean>;
+  /** Writes what is no change of state (byte counts, a new agent id), if the job is still at its version. */
+  note(job: Job, progress: Partial<JobProgress>): Promise<boolean>;
   events(id: string): Promise<JobEvent[]>;
   tails(id: string): Promise<Tails | null>;
   output(id: string): Promise<SyncOutput | null>;
@@ -77,4 +68,59 @@ export interface JobStore {
   counts(): Promise<Record<State, number>>;
   /** Redis' clock, by which all deadlines go. */
   now(): Promise<number>;
+  /** Ids whose first attempt should have started by now, or whose record may go. */
+  overdue(kind: 'deadlines' | 'expiring', limit: number): Promise<string[]>;
+  /** Removes a record; false while deliveries are under way. */
+  remove(job: Job): Promise<boolean>;
+}
+
+export function createJobStore(deps: {
+  redis: Redis;
+  keys: Keys;
+  /** Something came into the outbox: wake who delivers. */
+  onTold: () => void;
+}): JobStore {
+  const { redis, keys, onTold } = deps;
+  return {
+    async accept(job, idempotency) {
+      const acceptance = await accept(redis, keys, requestOf(job), idempotency);
+      if ('wake' in acceptance) return accepted(job, acceptance);
+      const { id, fingerprint } = acceptance.taken;
+      const first = await getOne(redis, keys, id);
+      return first && fingerprint === idempotency?.fingerprint
+        ? { kind: 'replayed', job: first }
+        : { kind: 'conflict', id };
+    },
+    get: (id) => getOne(redis, keys, id),
+    getMany: (ids) => getMany(redis, keys, ids),
+    async transition(job, from, to, change) {
+      const states = typeof from === 'string' ? [from] : from;
+      const moved = await transition(redis, keys, job, states, to, change);
+      if (!moved) return false;
+      if (moved.told) onTold();
+      return moved.job;
+    },
+    note: (job, progress) => note(redis, keys, job, progress),
+    events: (id) => events(redis, keys, id),
+    tails: (id) => tails(redis, keys, id),
+    output: (id) => output(redis, keys, id),
+    list: (filter, page) => list(redis, keys, filter, page),
+    async counts() {
+      const pipeline = redis.pipeline();
+      for (const state of STATES) pipeline.zcard(keys.jobsByState(state));
+      const sizes = await results(pipeline);
+      return Object.fromEntries(STATES.map((state, i) => [state, sizes[i]])) as Record<State, number>;
+    },
+    now: () => clock(redis),
+    async overdue(kind, limit) {
+      return redis.zrangebyscore(keys[kind], '-inf', await clock(redis), 'LIMIT', 0, limit);
+    },
+    remove: (job) => remove(redis, keys, job),
+  };
+}
+
+/** Redis' clock in ms. */
+export async function clock(redis: Redis): Promise<number> {
+  const [seconds, micros] = await redis.time();
+  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }

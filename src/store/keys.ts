@@ -51,11 +51,8 @@ export function createKeys(prefix: string) {
     slots: (host: string) => key('host', host, 'slots'),
     /** ZSET id -> next question: the jobs that the host is asked about. */
     followed: (host: string) => key('host', host, 'followed'),
-    /** ZSET id -> until when a lost job is still asked about. */
-    lost: (host: string) => key('host', host, 'lost'),
-    /** STRING with a lifetime: who asks this host now, and who holds a request there. */
-    pollLease: (host: string) => key('host', host, 'poll'),
-    holdLease: (host: string) => key('host', host, 'hold'),
+    /** STRING with a lifetime: who does what only one process should do at a time. */
+    lease: (name: string) => key('lease', name),
     /** STRING: the launcher's directory for a user. */
     launcherDir: (host: string, user: string) => key('host', host, 'launcher', user),
     /** ZSET host -> when its mailbox should be looked at. */

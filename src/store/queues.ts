@@ -1,12 +1,85 @@
 /**
  * The BullMQ queues. Their jobs are thin wake-ups that carry a host's name or nothing: the records are the
  * truth, so a wake-up may come twice, late, or never (the sweep then brings it).
+ *
+ * Every wake-up is deduplicated by its host: at most one runs and one waits. A wake-up for now also brings
+ * forward one that waits for later (`reschedule`).
  */
+import { type ConnectionOptions, Queue } from 'bullmq';
+
+export const QUEUES = { dispatch: 'dispatch', follow: 'poll', deliver: 'deliver' } as const;
+
 export interface Wake {
-  /** Somebody should drain this host's mailbox. */
-  dispatch(host: string): Promise<void>;
+  /** Somebody should drain this host's mailbox, now or in `delayMs`. */
+  dispatch(host: string, delayMs?: number): Promise<void>;
   /** Somebody should ask this host now (a new job to follow, a cancel to deliver). */
   follow(host: string): Promise<void>;
   /** Something is in the outbox. */
   deliver(): Promise<void>;
+}
+
+/** The repeating job of a host with followed jobs. */
+export interface Schedules {
+  /** Sees to it that the host is asked every `everyMs`. */
+  set(host: string, everyMs: number): Promise<void>;
+  remove(host: string): Promise<void>;
+}
+
+export interface Queues {
+  wake: Wake;
+  schedules: Schedules;
+  close(): Promise<void>;
+}
+
+export interface HostWakeUp {
+  host: string;
+}
+
+export function createQueues(connection: ConnectionOptions, prefix: string): Queues {
+  const options = {
+    connection,
+    prefix,
+    streams: { events: { maxLen: 1_000 } },
+    defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
+  };
+  const dispatch = new Queue<HostWakeUp>(QUEUES.dispatch, options);
+  const follow = new Queue<HostWakeUp>(QUEUES.follow, options);
+  const deliver = new Queue(QUEUES.deliver, options);
+  for (const queue of [dispatch, follow, deliver]) {
+    // The commands' own promises carry these errors; without a listener they would be thrown a second time.
+    queue.on('error', () => undefined);
+  }
+
+  return {
+    wake: {
+      async dispatch(host, delayMs = 0) {
+        // A later look has an id of its own: a look for now must never be merged into it while it is being set.
+        const id = delayMs > 0 ? `${host}@later` : host;
+        await dispatch.add('drain', { host }, { delay: delayMs, deduplication: once(id) });
+      },
+      async follow(host) {
+        await follow.add('ask', { host }, { deduplication: once(host) });
+      },
+      async deliver() {
+        await deliver.add('expand', {}, { deduplication: once('expand') });
+      },
+    },
+    schedules: {
+      async set(host, everyMs) {
+        // Spread over the interval, so that a fleet's questions do not come at once.
+        const startDate = Date.now() + Math.floor(Math.random() * everyMs);
+        await follow.upsertJobScheduler(host, { every: everyMs, startDate }, { name: 'ask', data: { host } });
+      },
+      async remove(host) {
+        await follow.removeJobScheduler(host);
+      },
+    },
+    async close() {
+      await Promise.all([dispatch.close(), follow.close(), deliver.close()]);
+    },
+  };
+}
+
+function once(id: string) {
+  return { id, keepLastIfActive: true, reschedule: true };
 }

@@ -2,6 +2,10 @@
  * Slots: how many requests are under way to an agent at once (`max_requests`), counted in Redis for all
  * processes. A slot is a lease on Redis' clock, so that those of a killed process come back by themselves.
  */
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+import { defineScript } from './script.ts';
+
 export interface SlotStore {
   /**
    * Takes a slot if one is free. Starts take theirs with the mailbox (`mailbox.ts`).
@@ -10,4 +14,31 @@ export interface SlotStore {
    */
   takeIfFree(host: string, holder: string, options: { max: number; leaseMs: number }): Promise<boolean>;
   release(host: string, holder: string): Promise<void>;
+}
+
+/**
+ * KEYS 1 slots
+ * ARGV 1 holder 2 max 3 lease in ms
+ * Expired starts stay for \`take\`, which gives their jobs back; they still count until then.
+ */
+const takeIfFreeScript = defineScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
+  if holder:sub(1, 6) ~= 'start:' then redis.call('ZREM', KEYS[1], holder) end
+end
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
+return 1
+`);
+
+export function createSlotStore({ redis, keys }: { redis: Redis; keys: Keys }): SlotStore {
+  return {
+    async takeIfFree(host, holder, { max, leaseMs }) {
+      return (await takeIfFreeScript(redis, [keys.slots(host)], [`ask:${holder}`, max, leaseMs])) === 1;
+    },
+    async release(host, holder) {
+      await redis.zrem(keys.slots(host), `ask:${holder}`);
+    },
+  };
 }

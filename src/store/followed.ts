@@ -1,0 +1,33 @@
+/**
+ * The followed sets: for each host the jobs that it is asked about, by the time of their next question.
+ * Membership changes with the job's state only (`jobs/transition.ts`); this file reads it and moves the times.
+ */
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+
+export interface Followed {
+  /** Every followed id of a host with the time of its next question, soonest first. */
+  of(host: string): Promise<{ id: string; at: number }[]>;
+  /** Sets times of next questions; jobs that are no longer followed are left out. */
+  askAt(host: string, times: Map<string, number>): Promise<void>;
+  /** Hosts with followed jobs, those whose following began last first. */
+  hosts(limit: number): Promise<string[]>;
+}
+
+export function createFollowed({ redis, keys }: { redis: Redis; keys: Keys }): Followed {
+  return {
+    async of(host) {
+      const flat = await redis.zrange(keys.followed(host), '0', '-1', 'WITHSCORES');
+      return Array.from({ length: flat.length / 2 }, (_, i) => ({
+        id: flat[2 * i] as string,
+        at: Number(flat[2 * i + 1]),
+      }));
+    },
+    async askAt(host, times) {
+      if (times.size === 0) return;
+      const scored = [...times].flatMap(([id, at]) => [String(at), id]);
+      await redis.call('ZADD', keys.followed(host), 'XX', ...scored);
+    },
+    hosts: (limit) => redis.zrevrange(keys.hostsFollowed, 0, limit - 1),
+  };
+}

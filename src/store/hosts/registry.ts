@@ -1,0 +1,171 @@
+/**
+ * Registered hosts. One address is one host: its name is claimed in the same script that writes the host, and a
+ * write loses against one that came in between (it then looks again).
+ */
+import { type ErrorCode, SluiceError } from '../../job/errors.ts';
+import type { HostConfig, HostTls } from '../../job/host.ts';
+import type { HostPatch } from '../hosts.ts';
+import type { Keys } from '../keys.ts';
+import type { Redis } from '../redis.ts';
+import { defineScript } from '../script.ts';
+import type { Sealer } from '../sealing.ts';
+import { DEFAULT_MAX_REQUESTS, DEFAULT_TLS, hostPlace } from './patterns.ts';
+
+/**
+ * KEYS 1 host 2 its address before (or its host key) 3 its address now 4 all hosts 5 health
+ * ARGV 1 the host as the caller saw it, or "" 2 the host now 3 name
+ * Returns "ok", "changed" (look again) or the name of the host that has the address.
+ */
+const putScript = defineScript(`
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 'changed' end
+local holder = redis.call('GET', KEYS[3])
+if holder and holder ~= ARGV[3] then return 'held by ' .. holder end
+if KEYS[2] ~= KEYS[1] then
+  redis.call('DEL', KEYS[2])
+  redis.call('HDEL', KEYS[5], 'pinned_fingerprint', 'agent', 'retry_at')
+end
+redis.call('SET', KEYS[3], ARGV[3])
+redis.call('SET', KEYS[1], ARGV[2])
+redis.call('ZADD', KEYS[4], 0, ARGV[3])
+return 'ok'
+`);
+
+/**
+ * KEYS 1 host 2 address 3 all hosts 4 health 5 mailbox 6 slots 7 followed
+ * ARGV 1 the host as the caller saw it 2 name
+ * Returns 1 if removed, 0 if it has jobs, -1 if it changed.
+ */
+const removeScript = defineScript(`
+if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
+for i = 5, 7 do
+  if redis.call('ZCARD', KEYS[i]) > 0 then return 0 end
+end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[4])
+redis.call('ZREM', KEYS[3], ARGV[2])
+return 1
+`);
+
+export interface Registry {
+  put(name: string, patch: HostPatch): Promise<{ host: HostConfig; created: boolean }>;
+  get(name: string): Promise<HostConfig | null>;
+  byAddress(address: string): Promise<HostConfig | null>;
+  list(page: { size: number; after?: string }): Promise<{ hosts: HostConfig[]; after: string | null }>;
+  remove(name: string): Promise<boolean>;
+}
+
+export function createRegistry({
+  redis,
+  keys,
+  sealer,
+}: {
+  redis: Redis;
+  keys: Keys;
+  sealer: Sealer;
+}): Registry {
+  async function get(name: string): Promise<HostConfig | null> {
+    const text = await redis.get(keys.host(name));
+    return text === null ? null : (JSON.parse(text) as HostConfig);
+  }
+
+  return {
+    get,
+    async put(name, patch) {
+      for (;;) {
+        const seen = await redis.get(keys.host(name));
+        const before = seen === null ? null : (JSON.parse(seen) as HostConfig);
+        const host = patched(name, before, patch, sealer);
+        const answer = await putScript(
+          redis,
+          [
+            keys.host(name),
+            before && before.address !== host.address ? keys.hostAddress(before.address) : keys.host(name),
+            keys.hostAddress(host.address),
+            keys.hosts,
+            keys.hostHealth(name),
+          ],
+          [seen ?? '', JSON.stringify(host), name],
+        );
+        if (answer === 'ok') return { host, created: before === null };
+        if (answer !== 'changed') throw fault('address_in_use', 'address', `${host.address} is ${answer}`);
+      }
+    },
+    async byAddress(address) {
+      const name = await redis.get(keys.hostAddress(address));
+      return name === null ? null : get(name);
+    },
+    async list({ size, after }) {
+      const names = await redis.zrangebylex(
+        keys.hosts,
+        after === undefined ? '-' : `(${after}`,
+        '+',
+        'LIMIT',
+        0,
+        size,
+      );
+      const texts = names.length > 0 ? await redis.mget(names.map((name) => keys.host(name))) : [];
+      const hosts = texts.flatMap((text) => (text === null ? [] : [JSON.parse(text) as HostConfig]));
+      return { hosts, after: names.length === size ? (names.at(-1) ?? null) : null };
+    },
+    async remove(name) {
+      for (;;) {
+        const seen = await redis.get(keys.host(name));
+        if (seen === null) return false;
+        const { address } = JSON.parse(seen) as HostConfig;
+        const answer = await removeScript(
+          redis,
+          [
+            keys.host(name),
+            keys.hostAddress(address),
+            keys.hosts,
+            keys.hostHealth(name),
+            keys.mailbox(name),
+            keys.slots(name),
+            keys.followed(name),
+          ],
+          [seen, name],
+        );
+        if (answer === 0) throw new SluiceError('host_has_active_jobs');
+        if (answer === 1) return true;
+      }
+    },
+  };
+}
+
+function patched(name: string, before: HostConfig | null, patch: HostPatch, sealer: Sealer): HostConfig {
+  const address = patch.address ?? before?.address;
+  if (address === undefined) throw fault('invalid_request', 'address', 'a new host needs an address');
+  if (patch.token === undefined && before === null) {
+    throw fault('invalid_request', 'token', 'a new host needs a token');
+  }
+  const tls = patch.tls === null ? DEFAULT_TLS : (patch.tls ?? before?.tls ?? DEFAULT_TLS);
+  if (patch.token === undefined && before && (address !== before.address || isLooser(tls, before.tls))) {
+    // Else whoever may write hosts could send a stored token to an address of their own.
+    throw fault('token_required', 'token', 'a new address or a looser tls needs the token again');
+  }
+  const settle = <T>(change: T | null | undefined, old: T | undefined, standard: T): T =>
+    change === null ? standard : (change ?? old ?? standard);
+  return {
+    name,
+    address,
+    sealed_token:
+      patch.token === undefined && before
+        ? before.sealed_token
+        : sealer.seal(patch.token as string, hostPlace(name)),
+    tls,
+    max_requests: settle(patch.max_requests, before?.max_requests, DEFAULT_MAX_REQUESTS),
+    labels: settle(patch.labels, before?.labels, {}),
+    allowed_users: patch.allowed_users === undefined ? (before?.allowed_users ?? null) : patch.allowed_users,
+    launcher: settle(patch.launcher, before?.launcher, true),
+    registered: true,
+  };
+}
+
+/** Anything but the same setting, or a fingerprint in place of something weaker, may let another server in. */
+function isLooser(now: HostTls, before: HostTls): boolean {
+  if (JSON.stringify(now) === JSON.stringify(before)) return false;
+  return !('fingerprint' in now && !('fingerprint' in before));
+}
+
+function fault(code: ErrorCode, field: string, detail: string): SluiceError {
+  return new SluiceError(code, detail, { fields: { field } });
+}

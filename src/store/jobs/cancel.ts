@@ -1,0 +1,72 @@
+/** Asking for a cancel: done at once where nothing was sent to the host, owed to the host otherwise. */
+import { outcome } from '../../job/outcome.ts';
+import type { CancelOrder, Job } from '../../job/record.ts';
+import type { JobStore } from '../jobs.ts';
+import type { Wake } from '../queues.ts';
+
+export type Cancel = (
+  id: string,
+  order: CancelOrder,
+  by: string,
+) => Promise<{ kind: 'canceled' | 'canceling' | 'over'; job: Job } | null>;
+
+export function createCancel(deps: {
+  jobs: Pick<JobStore, 'get' | 'transition' | 'now'>;
+  wake: Pick<Wake, 'follow'>;
+}): Cancel {
+  const { jobs, wake } = deps;
+
+  return async (id, order, by) => {
+    for (;;) {
+      const job = await jobs.get(id);
+      if (!job) return null;
+      const asked = { cancel_requested_at: await jobs.now(), canceled_by: by };
+      switch (job.state) {
+        case 'queued': {
+          const message = order.reason ?? 'canceled before it was started';
+          const moved = await jobs.transition(job, 'queued', 'canceled', {
+            ...asked,
+            outcome: outcome('canceled', { message }),
+            why: 'canceled before it was started',
+          });
+          if (moved) return { kind: 'canceled', job: moved };
+          break;
+        }
+        case 'dispatching':
+        case 'running':
+        case 'unreachable': {
+          const moved = await jobs.transition(job, job.state, 'canceling', {
+            ...asked,
+            cancel: order,
+            next_poll_at: asked.cancel_requested_at,
+            why: order.reason ?? `cancel requested by ${by}`,
+          });
+          if (moved) return deliver(moved);
+          break;
+        }
+        case 'lost': {
+          if (job.cancel) return { kind: 'canceling', job };
+          const moved = await jobs.transition(job, 'lost', 'lost', {
+            ...asked,
+            cancel: order,
+            next_poll_at: asked.cancel_requested_at,
+            why: 'cancel owed until the host is back',
+          });
+          if (moved) return deliver(moved);
+          break;
+        }
+        case 'canceling':
+          return { kind: 'canceling', job };
+        default:
+          return { kind: 'over', job };
+      }
+      // Somebody moved it in between: look again.
+    }
+  };
+
+  async function deliver(job: Job) {
+    // A lost wake-up is only late: the host has a followed job now, and the sweep sees to such hosts.
+    await wake.follow(job.host).catch(() => undefined);
+    return { kind: 'canceling' as const, job };
+  }
+}

@@ -1,0 +1,76 @@
+/**
+ * A job as Redis keeps it: the request as one JSON text, the progress as a hash of short strings in which a
+ * field at its default is absent (a waiting job's hash then fits into a listpack).
+ */
+import { type Job, type JobProgress, type JobRequest, NOT_STARTED } from '../../job/record.ts';
+import { isState } from '../../job/states.ts';
+
+const NUMBERS = new Set<string>([
+  'version',
+  'attempt',
+  'dispatched_at',
+  'started_at',
+  'ended_at',
+  'unreachable_since',
+  'lost_at',
+  'sighted_at',
+  'recovered_at',
+  'cancel_requested_at',
+  'cancel_delivered_at',
+  'stdout_bytes',
+  'stderr_bytes',
+]);
+const OBJECTS = new Set<string>(['cancel', 'outcome']);
+
+export type Hash = Record<string, string>;
+
+/** What to set and what to delete so that the hash holds `progress`. `next_poll_at` lives in the followed set. */
+export function encodeProgress(progress: Partial<JobProgress>): { set: string[]; del: string[] } {
+  const set: string[] = [];
+  const del: string[] = [];
+  for (const [field, value] of Object.entries(progress)) {
+    if (field === 'next_poll_at' || value === undefined) continue;
+    if (value === null) del.push(field);
+    else set.push(field, OBJECTS.has(field) ? JSON.stringify(value) : String(value));
+  }
+  return { set, del };
+}
+
+/** @throws Error if the hash is no job's */
+export function decodeJob(request: string, hash: Hash): Job {
+  const progress: Record<string, unknown> = { ...NOT_STARTED };
+  for (const [field, text] of Object.entries(hash)) {
+    progress[field] = decodeField(field, text);
+  }
+  const state = hash.state ?? '';
+  if (!isState(state)) throw new Error(`a job's record has the state ${JSON.stringify(state)}`);
+  return { ...(JSON.parse(request) as JobRequest), ...(progress as unknown as JobProgress) };
+}
+
+function decodeField(field: string, text: string): unknown {
+  if (NUMBERS.has(field)) return Number(text);
+  if (OBJECTS.has(field)) return JSON.parse(text);
+  return text;
+}
+
+/** `HGETALL` as a script returns it: names and values in turn. */
+export function pairs(flat: string[]): Hash {
+  const hash: Hash = {};
+  for (let i = 0; i + 1 < flat.length; i += 2) hash[flat[i] as string] = flat[i + 1] as string;
+  return hash;
+}
+
+/** An entry of the outbox: the job as of the version that is to be told. */
+export interface OutboxEntry {
+  id: string;
+  version: number;
+  type: string;
+  at: number;
+  job: Job;
+}
+
+/** @param request the job's request; null if its record is gone, which makes the entry nobody's */
+export function decodeOutboxEntry(text: string, request: string | null): OutboxEntry | null {
+  const { hash, ...entry } = JSON.parse(text) as Omit<OutboxEntry, 'job'> & { hash: string[] };
+  return request === null ? null : { ...entry, job: decodeJob(request, pairs(hash)) };
+}

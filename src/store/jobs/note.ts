@@ -1,0 +1,29 @@
+/** Writing what is no change of state: no new version, no event, nobody is told. */
+import type { Job, JobProgress } from '../../job/record.ts';
+import type { Keys } from '../keys.ts';
+import type { Redis } from '../redis.ts';
+import { defineScript } from '../script.ts';
+import { encodeProgress } from './codec.ts';
+
+/**
+ * KEYS 1 job
+ * ARGV 1 the version that the caller has seen 2 how many arguments to set 3.. names and values, then names to delete
+ * Returns 1 if written.
+ */
+const noteScript = defineScript(`
+if redis.call('HGET', KEYS[1], 'version') ~= ARGV[1] then return 0 end
+local last = 2 + ARGV[2]
+if last > 2 then redis.call('HSET', KEYS[1], unpack(ARGV, 3, last)) end
+if #ARGV > last then redis.call('HDEL', KEYS[1], unpack(ARGV, last + 1)) end
+return 1
+`);
+
+export async function note(
+  redis: Redis,
+  keys: Keys,
+  job: Job,
+  progress: Partial<JobProgress>,
+): Promise<boolean> {
+  const { set, del } = encodeProgress(progress);
+  return (await noteScript(redis, [keys.job(job.id)], [job.version, set.length, ...set, ...del])) === 1;
+}

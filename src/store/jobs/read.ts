@@ -1,0 +1,57 @@
+/** Reading jobs: the record, and what is kept beside it. */
+import type { Job, JobEvent, Tails } from '../../job/record.ts';
+import { isOver, type State } from '../../job/states.ts';
+import type { SyncOutput } from '../jobs.ts';
+import type { Keys } from '../keys.ts';
+import type { Redis } from '../redis.ts';
+import { decodeJob, type Hash } from './codec.ts';
+
+export async function getMany(redis: Redis, keys: Keys, ids: string[]): Promise<(Job | null)[]> {
+  if (ids.length === 0) return [];
+  const pipeline = redis.pipeline();
+  for (const id of ids) pipeline.get(keys.jobRequest(id)).hgetall(keys.job(id));
+  const replies = await results(pipeline);
+  return ids.map((_, i) => {
+    const request = replies[2 * i] as string | null;
+    const hash = replies[2 * i + 1] as Hash;
+    return request === null || hash.state === undefined ? null : decodeJob(request, hash);
+  });
+}
+
+/** The job, with the time of its next question. */
+export async function getOne(redis: Redis, keys: Keys, id: string): Promise<Job | null> {
+  const [job] = await getMany(redis, keys, [id]);
+  if (!job || (isOver(job.state) && job.state !== 'lost')) return job ?? null;
+  const next = await redis.zscore(keys.followed(job.host), id);
+  return { ...job, next_poll_at: next === null ? null : Math.round(Number(next)) };
+}
+
+export async function events(redis: Redis, keys: Keys, id: string): Promise<JobEvent[]> {
+  const entries = await redis.lrange(keys.jobEvents(id), 0, -1);
+  return entries.map((entry) => {
+    const [version, state, at, why] = JSON.parse(entry) as [number, State, number, string];
+    return { version, state, at, why };
+  });
+}
+
+export async function tails(redis: Redis, keys: Keys, id: string): Promise<Tails | null> {
+  const kept = await redis.hgetallBuffer(keys.jobTails(id));
+  return kept.stdout && kept.stderr ? { stdout: kept.stdout, stderr: kept.stderr } : null;
+}
+
+export async function output(redis: Redis, keys: Keys, id: string): Promise<SyncOutput | null> {
+  const kept = await redis.hgetallBuffer(keys.jobOutput(id));
+  if (!kept.stdout || !kept.stderr) return null;
+  return { stdout: kept.stdout, stderr: kept.stderr, truncated: kept.truncated?.toString() === '1' };
+}
+
+type Pipeline = ReturnType<Redis['pipeline']>;
+
+/** A pipeline's replies; throws the first error among them. */
+export async function results(pipeline: Pipeline): Promise<unknown[]> {
+  const replies = (await pipeline.exec()) ?? [];
+  return replies.map(([error, value]) => {
+    if (error) throw error;
+    return value;
+  });
+}

@@ -1,0 +1,147 @@
+/**
+ * Moving a job: the compare-and-set through which every change of state goes. The record, its event, its index
+ * entries, its place in mailbox or followed set and its outbox entry change together or not at all.
+ */
+import type { Job } from '../../job/record.ts';
+import { isOver, type State } from '../../job/states.ts';
+import type { Change } from '../jobs.ts';
+import type { Keys } from '../keys.ts';
+import type { Redis } from '../redis.ts';
+import { defineScript } from '../script.ts';
+import { decodeJob, encodeProgress, pairs } from './codec.ts';
+
+/** How long a record is kept after its end, in ms. */
+export const KEPT_MS = 7 * 86_400_000;
+/** How long the whole output of a `sync` job is kept, in seconds. */
+const OUTPUT_SECONDS = 3_600;
+
+/**
+ * KEYS 1 job 2 its events 3 stream 4 mailbox 5 armed 6 followed 7 hosts with followed jobs 8 deadlines
+ *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 request 15 index of the new state
+ *      16.. index of each state in `from`
+ * ARGV 1 what to do, as JSON 2-3 tails 4-5 output (bytes)
+ * Returns false if the job is in none of `from` or in another attempt, else {request, hash, 1 if to be told}.
+ */
+const transitionScript = defineScript(`
+local p = cjson.decode(ARGV[1])
+local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt')
+if tonumber(seen[2] or 0) ~= p.attempt then return false end
+local old
+for i, state in ipairs(p.from) do
+  if state == seen[1] then old = KEYS[15 + i] end
+end
+if not old then return false end
+
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
+if #p.del > 0 then redis.call('HDEL', KEYS[1], unpack(p.del)) end
+redis.call('HSET', KEYS[1], 'state', p.to, unpack(p.set))
+redis.call('RPUSH', KEYS[2], cjson.encode({version, p.to, now, p.why}))
+if old ~= KEYS[15] then
+  redis.call('ZREM', old, p.id)
+  redis.call('ZADD', KEYS[15], 0, p.id)
+end
+
+if p.to == 'queued' then
+  local due = math.max(now, p.eligible_at)
+  redis.call('ZADD', KEYS[4], due, p.id)
+  redis.call('ZADD', KEYS[5], 'LT', due, p.host)
+else
+  redis.call('ZREM', KEYS[4], p.id)
+end
+if p.to ~= 'queued' and p.to ~= 'dispatching' then redis.call('ZREM', KEYS[8], p.id) end
+
+if p.next_poll_at then
+  redis.call('ZADD', KEYS[6], p.next_poll_at, p.id)
+  redis.call('ZADD', KEYS[7], 'NX', now, p.host)
+else
+  redis.call('ZREM', KEYS[6], p.id)
+  if redis.call('ZCARD', KEYS[6]) == 0 then redis.call('ZREM', KEYS[7], p.host) end
+end
+
+if p.over then
+  redis.call('ZADD', KEYS[9], now + ${KEPT_MS}, p.id)
+  if p.tails then redis.call('HSET', KEYS[12], 'stdout', ARGV[2], 'stderr', ARGV[3]) end
+  if p.output then
+    redis.call('HSET', KEYS[13], 'stdout', ARGV[4], 'stderr', ARGV[5], 'truncated', p.truncated)
+    redis.call('EXPIRE', KEYS[13], ${OUTPUT_SECONDS})
+  end
+end
+local hash = redis.call('HGETALL', KEYS[1])
+local told = (p.over and p.callback) or redis.call('EXISTS', KEYS[11]) == 1
+if told then
+  redis.call('RPUSH', KEYS[10], cjson.encode({id = p.id, version = version, type = p.type, at = now, hash = hash}))
+end
+redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
+  'host', p.host, 'owner', p.owner, 'type', p.type)
+redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
+return {redis.call('GET', KEYS[14]), hash, told and 1 or 0}
+`);
+
+export async function transition(
+  redis: Redis,
+  keys: Keys,
+  job: Job,
+  from: readonly State[],
+  to: State,
+  change: Change,
+): Promise<{ job: Job; told: boolean } | false> {
+  const { id, host } = job;
+  const reply = (await transitionScript(
+    redis,
+    [
+      keys.job(id),
+      keys.jobEvents(id),
+      keys.events,
+      keys.mailbox(host),
+      keys.armed,
+      keys.followed(host),
+      keys.hostsFollowed,
+      keys.deadlines,
+      keys.expiring,
+      keys.outbox,
+      keys.endpoints,
+      keys.jobTails(id),
+      keys.jobOutput(id),
+      keys.jobRequest(id),
+      keys.jobsByState(to),
+      ...from.map((state) => keys.jobsByState(state)),
+    ],
+    [
+      JSON.stringify(instructions(job, from, to, change, keys.changes)),
+      change.tails?.stdout ?? '',
+      change.tails?.stderr ?? '',
+      change.output?.stdout ?? '',
+      change.output?.stderr ?? '',
+    ],
+  )) as [string, string[]] | null;
+  return reply
+    ? { ...decodeJob(reply[0], pairs(reply[1])), next_poll_at: change.next_poll_at ?? null }
+    : false;
+}
+
+function instructions(job: Job, from: readonly State[], to: State, change: Change, channel: string) {
+  const { why, eligible_at, tails, output, next_poll_at, type, ...progress } = change;
+  const { set, del } = encodeProgress(progress);
+  return {
+    id: job.id,
+    host: job.host,
+    owner: job.created_by,
+    attempt: job.attempt,
+    from,
+    to,
+    why,
+    type: type ?? `job.${to}`,
+    set: set.length > 0 ? set : ['state', to],
+    del,
+    eligible_at: eligible_at ?? 0,
+    next_poll_at: next_poll_at ?? false,
+    over: isOver(to),
+    callback: job.callback_url !== null,
+    tails: tails !== undefined,
+    output: output !== undefined,
+    truncated: output?.truncated ? 1 : 0,
+    channel,
+  };
+}

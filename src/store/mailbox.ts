@@ -1,0 +1,118 @@
+/**
+ * The mailboxes: for each host the jobs that wait to be started there, by the time from which they may.
+ *
+ * `take` moves ids from the mailbox into slots; whoever took one either moves its job on and releases the slot,
+ * or gives it back. A slot that expires (its worker died) gives its job back by itself, inside the next `take`,
+ * so an id is always in a mailbox, in a slot, or its job has been started.
+ */
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+import { defineScript } from './script.ts';
+
+export interface Taken {
+  ids: string[];
+  /** How many more wait, whether or not they may start yet. */
+  waiting: number;
+  /** When to look again, in ms from now; null when nothing waits and nothing is under way. */
+  lookInMs: number | null;
+}
+
+export interface Mailbox {
+  /** Takes what may be started now, within the host's `max_requests`. */
+  take(host: string, options: { maxRequests: number; leaseMs: number; most: number }): Promise<Taken>;
+  /** Frees the slot of a start that is settled. */
+  release(host: string, id: string): Promise<void>;
+  /** Puts a taken job back, to be taken again after `delayMs`. */
+  giveBack(host: string, id: string, delayMs: number): Promise<void>;
+  /** Hosts whose mailbox should have been looked at `lateMs` ago. */
+  overdue(lateMs: number, limit: number): Promise<string[]>;
+}
+
+/** The kind of slot that a start holds; see `slots.ts` for the others. */
+const START = 'start:';
+
+/**
+ * KEYS 1 mailbox 2 slots 3 the host's health 4 armed
+ * ARGV 1 host 2 max_requests 3 lease in ms 4 the most to take 5 the prefix of a start's slot
+ * Returns {ids, waiting, in how many ms to look again or -1}.
+ */
+const takeScript = defineScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
+  redis.call('ZREM', KEYS[2], holder)
+  if holder:sub(1, #ARGV[5]) == ARGV[5] then redis.call('ZADD', KEYS[1], now, holder:sub(#ARGV[5] + 1)) end
+end
+
+local starts = 0
+local holders = redis.call('ZRANGE', KEYS[2], 0, -1)
+for _, holder in ipairs(holders) do
+  if holder:sub(1, #ARGV[5]) == ARGV[5] then starts = starts + 1 end
+end
+
+local health = redis.call('HMGET', KEYS[3], 'retry_at', 'draining')
+local paused = tonumber(health[1] or 0)
+local ids = {}
+if health[2] ~= '1' and paused <= now then
+  -- One slot is left for questions, so that a queue of starts cannot keep running jobs from being asked about.
+  local max = tonumber(ARGV[2])
+  local free = math.min(math.max(1, max - 1) - starts, max - #holders, tonumber(ARGV[4]))
+  if free > 0 then ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, free) end
+  for _, id in ipairs(ids) do
+    redis.call('ZREM', KEYS[1], id)
+    redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[5] .. id)
+  end
+end
+
+local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+local look = -1
+if head[2] then
+  look = math.max(tonumber(head[2]), paused)
+  if look <= now then look = now + 500 end
+elseif starts + #ids > 0 then
+  look = now + ARGV[3]
+end
+if look == -1 then redis.call('ZREM', KEYS[4], ARGV[1]) else redis.call('ZADD', KEYS[4], look, ARGV[1]) end
+return {ids, redis.call('ZCARD', KEYS[1]), look == -1 and -1 or look - now}
+`);
+
+/**
+ * KEYS 1 slots 2 mailbox 3 armed
+ * ARGV 1 the slot's holder 2 id 3 delay in ms 4 host
+ * Only who holds the slot may give the job back: a slot that expired has done so already.
+ */
+const giveBackScript = defineScript(`
+if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
+local t = redis.call('TIME')
+local due = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[3]
+redis.call('ZADD', KEYS[2], due, ARGV[2])
+redis.call('ZADD', KEYS[3], 'LT', due, ARGV[4])
+return 1
+`);
+
+export function createMailbox({ redis, keys }: { redis: Redis; keys: Keys }): Mailbox {
+  return {
+    async take(host, { maxRequests, leaseMs, most }) {
+      const [ids, waiting, lookInMs] = (await takeScript(
+        redis,
+        [keys.mailbox(host), keys.slots(host), keys.hostHealth(host), keys.armed],
+        [host, maxRequests, leaseMs, most, START],
+      )) as [string[], number, number];
+      return { ids, waiting, lookInMs: lookInMs === -1 ? null : lookInMs };
+    },
+    async release(host, id) {
+      await redis.zrem(keys.slots(host), START + id);
+    },
+    async giveBack(host, id, delayMs) {
+      await giveBackScript(
+        redis,
+        [keys.slots(host), keys.mailbox(host), keys.armed],
+        [START + id, id, Math.round(delayMs), host],
+      );
+    },
+    async overdue(lateMs, limit) {
+      const [seconds] = await redis.time();
+      return redis.zrangebyscore(keys.armed, '-inf', Number(seconds) * 1000 - lateMs, 'LIMIT', 0, limit);
+    },
+  };
+}
