@@ -1,0 +1,99 @@
+/**
+ * `POST /cancel/{id}`: stops a job's whole process tree, or makes sure that it will never start.
+ *
+ * Every job here is some gateway's launch token: for an id never seen a tombstone is written, so that a start that
+ * is still on its way finds it. A job that is over stays as it was.
+ */
+import { constants } from 'node:os';
+import type { CancelRequest } from '../protocol/agent.ts';
+import type { Follow } from './follow.ts';
+import type { JobRecord } from './job-files.ts';
+import type { Outcome } from './outcome.ts';
+import { Refusal } from './refusal.ts';
+import { isOver, type Job, type Registry } from './registry.ts';
+import type { Spool } from './spool.ts';
+import type { Supervisor } from './supervisor.ts';
+
+const DEFAULT_GRACE_SECONDS = 10;
+/** After the ladder has ended the supervisor publishes within milliseconds; a tree that cannot die may keep it. */
+const PUBLISH_MS = 5000;
+
+export interface CancelDeps {
+  spool: Pick<Spool, 'publish'>;
+  registry: Pick<Registry, 'get' | 'add' | 'waitUntil'>;
+  supervisor: Pick<Supervisor, 'stop'>;
+  follow: Follow;
+  bootId: string;
+}
+
+export function createCancel(deps: CancelDeps) {
+  /** @returns the job, over or not: its record then says what is left */
+  return async function cancel(id: string, request: CancelRequest, gone: AbortSignal): Promise<Job> {
+    const signal = signalName(request.signal ?? 'TERM');
+    const job = deps.registry.get(id) ?? (await entomb(id));
+    if (isOver(job)) return job;
+    const graceSeconds = request.grace_seconds ?? DEFAULT_GRACE_SECONDS;
+    await deps.supervisor.stop(id, 'canceled', signal, graceSeconds);
+    await deps.follow(job);
+    await deps.registry.waitUntil(() => isOver(job), PUBLISH_MS, gone);
+    return job;
+  };
+
+  async function entomb(id: string): Promise<Job> {
+    const now = new Date().toISOString();
+    const record = tombstone(id, now, deps.bootId);
+    const outcome = neverStarted(now);
+    const self = { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0 };
+    const files = [
+      { path: 'job.json', content: JSON.stringify(record), mode: 0o600 },
+      { path: 'result.json', content: JSON.stringify(outcome), mode: 0o600 },
+    ];
+    const published = await deps.spool.publish(id, files, self);
+    const known = deps.registry.get(id);
+    if (known) return known;
+    if (!published) throw new Refusal(409, 'job_id_conflict', 'the spool holds a damaged job of this id');
+    return deps.registry.add({ record, state: 'ended', startedAt: null, outcome });
+  }
+}
+
+function signalName(asked: string): string {
+  const name = asked.replace(/^SIG/, '');
+  if (!(`SIG${name}` in constants.signals))
+    throw new Refusal(422, 'invalid_request', `there is no signal ${asked}`);
+  return name;
+}
+
+function tombstone(id: string, now: string, bootId: string): JobRecord {
+  return {
+    job_id: id,
+    accepted_at: now,
+    boot_id: bootId,
+    request_hash: '',
+    user: '',
+    timeout_seconds: null,
+    has_secrets: false,
+    dedup_key: null,
+    socket: null,
+    attach_command: null,
+    tombstone: true,
+  };
+}
+
+function neverStarted(now: string): Outcome {
+  return {
+    state: 'ended',
+    reason: 'canceled',
+    returnCode: null,
+    signal: null,
+    message: 'cancelled before it was started',
+    startedAt: null,
+    endedAt: now,
+    stdoutBytes: 0,
+    stderrBytes: 0,
+    stdoutSha256: null,
+    stderrSha256: null,
+    proof: 'group+marker',
+    remainingPids: [],
+    leftoverProcesses: 0,
+  };
+}

@@ -1,0 +1,43 @@
+/**
+ * Runs the agent as a process: the entry of the one-file bundle, and `node src/agent/command-line.ts`.
+ *
+ *   --listen HOST:PORT --data DIR --token-file FILE [--policy FILE] [--cgroup DIR|own] [--max-jobs N]
+ *   [--boot-id-file FILE]
+ *
+ * The first line on stdout is `listening HOST:PORT fingerprint HEX`. SIGTERM and SIGINT stop it; jobs go on.
+ */
+import { parseArgs } from 'node:util';
+import { createJsonLog } from './log.ts';
+import { startAgent } from './main.ts';
+
+const { values } = parseArgs({
+  options: {
+    listen: { type: 'string', default: '127.0.0.1:18443' },
+    data: { type: 'string', default: '/var/lib/sluice-agent' },
+    'token-file': { type: 'string', default: '/etc/sluice/agent-token' },
+    policy: { type: 'string' },
+    cgroup: { type: 'string' },
+    'max-jobs': { type: 'string' },
+    'boot-id-file': { type: 'string' },
+  },
+});
+
+try {
+  const agent = await startAgent({
+    listen: values.listen,
+    dataDir: values.data,
+    tokenFile: values['token-file'],
+    ...(values.policy !== undefined && { policyFile: values.policy }),
+    ...(values.cgroup !== undefined && { cgroup: values.cgroup }),
+    ...(values['max-jobs'] !== undefined && { maxJobs: Number(values['max-jobs']) }),
+    ...(values['boot-id-file'] !== undefined && { bootIdFile: values['boot-id-file'] }),
+    log: createJsonLog((line) => process.stderr.write(line)),
+  });
+  process.stdout.write(`listening ${agent.address} fingerprint ${agent.fingerprint}\n`);
+  const stop = () => void agent.close().then(() => process.exit(0));
+  process.once('SIGTERM', stop);
+  process.once('SIGINT', stop);
+} catch (error) {
+  process.stderr.write(`sluice-agent: ${(error as Error).message}\n`);
+  process.exitCode = 1;
+}

@@ -1,0 +1,166 @@
+/**
+ * Finds out where a job stands from what is on the disk, and takes it a step further: the one place that decides
+ * between running, over and lost. It may be asked at any time about any job, by the nudge of a supervisor, by the
+ * slow scan, or at the agent's start; asking twice changes nothing.
+ *
+ * Only a supervisor's record ends a job that has begun; a job that cannot be known is lost, never started again.
+ */
+import { existsSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { writeFileDurably } from './durable-file.ts';
+import type { Logger } from './log.ts';
+import { judge, type Outcome, parseExit, recordedCode, type Verdict } from './outcome.ts';
+import { hashOf, readHostileFile, sizeOf } from './output.ts';
+import { isAlive, type ProcessIdentity, parseIdentity } from './processes.ts';
+import { isOver, type Job, type Registry } from './registry.ts';
+import type { Supervisor } from './supervisor.ts';
+
+/** Streams up to this size are hashed before the end is told; larger ones after, as another change. */
+const HASH_FIRST_BYTES = 4 * 1024 * 1024;
+
+export interface FollowDeps {
+  registry: Pick<Registry, 'started' | 'over'>;
+  supervisor: Pick<Supervisor, 'start' | 'stop' | 'finish' | 'abandon'>;
+  jobDir: (id: string) => string;
+  bootId: string;
+  log: Logger;
+}
+
+export type Follow = (job: Job) => Promise<void>;
+
+export function createFollow(deps: FollowDeps): Follow {
+  const { registry, supervisor, bootId } = deps;
+  const underway = new Map<string, Promise<void>>();
+
+  /** One look at a time for each job: a nudge during a look makes another look after it. */
+  function follow(job: Job): Promise<void> {
+    const id = job.record.job_id;
+    const before = underway.get(id) ?? Promise.resolve();
+    const look = before
+      .then(() => examine(job))
+      .catch((error) => deps.log.error({ job_id: id, err: error }, 'job.follow.failed'))
+      .finally(() => underway.get(id) === look && underway.delete(id));
+    underway.set(id, look);
+    return look;
+  }
+
+  async function examine(job: Job): Promise<void> {
+    if (isOver(job)) return;
+    const dir = deps.jobDir(job.record.job_id);
+    const exit = parseExit(readHostileFile(join(dir, 'exit'), 4096) ?? '');
+    if (exit) return settle(job, judge(exit, dir), statSync(join(dir, 'exit')).mtime);
+    if (job.record.boot_id !== bootId) return settle(job, afterReboot(dir), new Date());
+    if (!existsSync(join(dir, 'started'))) return startLate(job);
+    const begun = existsSync(join(dir, 'go'));
+    if (begun) registry.started(job, statSync(join(dir, 'go')).mtime.toISOString());
+    const parent = identityIn(dir, 'supervisor');
+    if (parent === null ? startedJustNow(dir) : isAlive(parent, bootId)) return;
+    await withoutSupervisor(job, dir, begun);
+  }
+
+  /** Accepted by an agent that died before it could start it. Its secrets, if any, died with that agent. */
+  async function startLate(job: Job): Promise<void> {
+    if (job.record.has_secrets) {
+      return settle(job, verdict('ended', 'never_ran', 'its secret environment is gone'), new Date());
+    }
+    void supervisor.start(job.record.job_id).then(() => follow(job));
+  }
+
+  async function withoutSupervisor(job: Job, dir: string, begun: boolean): Promise<void> {
+    const id = job.record.job_id;
+    if (!begun) {
+      await supervisor.abandon(id);
+    } else {
+      const child = identityIn(dir, 'child');
+      if (child && isAlive(child, bootId)) return stopIfOverdue(job);
+      await supervisor.finish(id);
+    }
+    const exit = parseExit(readHostileFile(join(dir, 'exit'), 4096) ?? '');
+    if (exit) await settle(job, judge(exit, dir), statSync(join(dir, 'exit')).mtime);
+  }
+
+  /** The timer is a process of its own, but it may have been killed along with its supervisor. */
+  async function stopIfOverdue(job: Job): Promise<void> {
+    const { job_id: id, timeout_seconds: timeout } = job.record;
+    if (timeout === null || job.startedAt === null) return;
+    if (Date.now() < Date.parse(job.startedAt) + (timeout + 2) * 1000) return;
+    if (existsSync(join(deps.jobDir(id), 'reason'))) return;
+    void supervisor.stop(id, 'timeout', 'TERM', 10).then(() => follow(job));
+  }
+
+  async function settle(job: Job, end: Verdict, endedAt: Date): Promise<void> {
+    const dir = deps.jobDir(job.record.job_id);
+    const [stdout, stderr] = streamFiles(job, dir);
+    const [stdoutBytes, stderrBytes] = await Promise.all([sizeOf(stdout), sizeOf(stderr)]);
+    const outcome: Outcome = {
+      ...end,
+      startedAt: startTime(dir),
+      endedAt: endedAt.toISOString(),
+      stdoutBytes,
+      stderrBytes,
+      stdoutSha256: null,
+      stderrSha256: null,
+    };
+    const hash = async () => {
+      outcome.stdoutSha256 = await hashOf(stdout, stdoutBytes);
+      outcome.stderrSha256 = await hashOf(stderr, stderrBytes);
+    };
+    const large = stdoutBytes + stderrBytes > HASH_FIRST_BYTES;
+    if (!large) await hash();
+    publish(job, outcome);
+    if (large) void hash().then(() => publish(job, outcome));
+  }
+
+  function publish(job: Job, outcome: Outcome): void {
+    const { job_id: id } = job.record;
+    try {
+      writeFileDurably(join(deps.jobDir(id), 'result.json'), JSON.stringify(outcome));
+    } catch (error) {
+      // A full disk: the supervisor's record is there, and the result is made from it again at the next start.
+      deps.log.error({ job_id: id, err: error }, 'job.result.unwritten');
+    }
+    registry.over(job, outcome);
+    deps.log.info({ job_id: id, reason: outcome.reason, return_code: outcome.returnCode }, 'job.over');
+  }
+
+  return follow;
+}
+
+/** Where the two streams of a job are: its user writes them himself in tmux. */
+export function streamFiles(job: Job, dir: string): [stdout: string, stderr: string] {
+  const base = job.record.socket === null ? dir : join(dir, 'u');
+  return [join(base, 'out.log'), join(base, 'err.log')];
+}
+
+/** Nothing of an earlier boot is alive. The child's identity is on disk before a command may begin: without it none has. */
+function afterReboot(dir: string): Verdict {
+  if (!existsSync(join(dir, 'child')))
+    return verdict('ended', 'never_ran', 'the host was rebooted before it began');
+  const code = recordedCode(dir);
+  if (code !== null) return judge({ code, reason: 'exit', proof: 'group+marker', left: [] }, dir);
+  return verdict('lost', 'reboot', 'the host was rebooted while it ran');
+}
+
+function verdict(state: 'ended' | 'lost', reason: string, message: string): Verdict {
+  return {
+    state,
+    reason,
+    message,
+    returnCode: null,
+    signal: null,
+    proof: 'none',
+    remainingPids: [],
+    leftoverProcesses: 0,
+  };
+}
+
+const identityIn = (dir: string, name: 'supervisor' | 'child'): ProcessIdentity | null =>
+  parseIdentity(readHostileFile(join(dir, name), 256) ?? '');
+
+/** Between the latch and its first line a supervisor has no name yet. */
+const startedJustNow = (dir: string) => Date.now() - statSync(join(dir, 'started')).mtimeMs < 5000;
+
+const startTime = (dir: string) => {
+  const go = statSync(join(dir, 'go'), { throwIfNoEntry: false });
+  return go ? go.mtime.toISOString() : null;
+};

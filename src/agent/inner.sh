@@ -1,0 +1,60 @@
+#!/bin/sh
+# The inner process of a job: runs as the job's user, waits at the gate, runs the command, records how it ended.
+#
+#   inner.sh DIR
+#
+# It is the command's parent and survives the signals that stop it, so that the code is recorded even when the
+# supervisor is dead (u/rc). What it writes is the user's own and proves nothing to the agent but this job's code.
+# Every variable has a prefix: a name that the user's profile exports would otherwise reach the command changed.
+
+sluice_tool() {
+  PATH=/usr/bin:/bin "$@"
+}
+
+sluice_fail() {
+  printf '%s\n' "$1" >"$sluice_dir/u/fail"
+  exit 126
+}
+
+# Replaces this (sub)shell by the command. The job's environment is applied here, after all privileges are gone.
+sluice_run() {
+  sluice_shell= sluice_workdir=
+  . "$sluice_dir/in/env"
+  eval "$sluice_secrets"
+  if [ -n "$sluice_workdir" ]; then
+    cd -- "$sluice_workdir" 2>/dev/null || sluice_fail "cannot enter the working directory $sluice_workdir"
+  fi
+  [ -x "$sluice_shell" ] || sluice_fail "cannot execute the shell $sluice_shell"
+  exec "$sluice_shell" "$sluice_dir/in/cmd"
+}
+
+sluice_main() {
+  sluice_dir=$1
+  trap : HUP INT QUIT TERM USR1 USR2 ALRM
+  if [ -p "$sluice_dir/in/pane" ]; then
+    . "$(dirname "$0")/pane.sh"
+    sluice_enter_pane
+  fi
+  echo $$ >&5
+  exec 5>&-
+  # End of file means that the supervisor is gone: then nothing may begin.
+  IFS= read -r sluice_word <&3 && [ "$sluice_word" = go ] || exit 125
+  sluice_secrets=
+  if [ -e "$sluice_dir/in/secrets" ]; then
+    sluice_secrets=$(sluice_tool cat <&3)
+    [ "${sluice_secrets##*#}" = end ] || sluice_fail 'the secret environment did not arrive'
+  fi
+  exec 3<&-
+  # sh says that a signal ended its child only in words, on its own stderr: `exit 137` leaves u/note empty.
+  exec 4>&2 2>"$sluice_dir/u/note"
+  (
+    exec 2>&4 4>&- </dev/null
+    sluice_run
+  )
+  sluice_code=$?
+  echo "$sluice_code" >"$sluice_dir/u/rc.new"
+  sluice_tool mv "$sluice_dir/u/rc.new" "$sluice_dir/u/rc"
+  exit "$sluice_code"
+}
+
+sluice_main "$@"

@@ -1,0 +1,114 @@
+/** Starts the host agent: the parts list. Everything that it must not forget is in the data directory. */
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { PROTOCOL } from '../protocol/agent.ts';
+import { findAbilities } from './abilities.ts';
+import { createAccept } from './accept.ts';
+import { createCancel } from './cancel.ts';
+import { loadOrMakeCertificate } from './certificate.ts';
+import { createFollow } from './follow.ts';
+import { createHttpServer } from './http-server.ts';
+import type { Logger } from './log.ts';
+import { createPlanner } from './plan.ts';
+import { loadPolicy } from './policy.ts';
+import { readBootId } from './processes.ts';
+import { recoverJobs } from './recover.ts';
+import { createRegistry } from './registry.ts';
+import { createRoutes } from './routes.ts';
+import { installScripts } from './scripts.ts';
+import { openSpool } from './spool.ts';
+import { createSupervisor } from './supervisor.ts';
+import { createTokenCheck, loadOrMakeToken } from './token.ts';
+import { AGENT_VERSION } from './version.ts';
+import { watchJobs } from './watch.ts';
+
+export interface AgentOptions {
+  /** `HOST:PORT`; port 0 takes a free one. */
+  listen: string;
+  dataDir: string;
+  tokenFile: string;
+  /** A policy that must exist; without it `/etc/sluice/agent-policy.json` counts, where there is one. */
+  policyFile?: string;
+  /** A cgroup v2 directory of the agent's own, or `own` for the one that systemd delegated to its service. */
+  cgroup?: string;
+  /** How many jobs may run at once. */
+  maxJobs?: number;
+  /** Where the kernel says which boot this is. */
+  bootIdFile?: string;
+  log: Logger;
+}
+
+export interface RunningAgent {
+  /** `HOST:PORT` as it listens. */
+  address: string;
+  /** SHA-256 of the DER certificate in hex: what a gateway pins. */
+  fingerprint: string;
+  /** Stops answering. Jobs go on. */
+  close(): Promise<void>;
+}
+
+/** @throws where the token, the policy or the data directory is not usable: it then does not listen at all */
+export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  const { log } = options;
+  const policy = loadPolicy(options.policyFile);
+  const spool = openSpool(options.dataDir);
+  const isToken = createTokenCheck(loadOrMakeToken(options.tokenFile));
+  const tls = await loadOrMakeCertificate(join(options.dataDir, 'tls'));
+  const bootId = readBootId(options.bootIdFile);
+  const abilities = findAbilities(options.cgroup);
+  const scripts = installScripts(spool.binDir);
+  const closing = new AbortController();
+
+  const registry = createRegistry();
+  const { jobDir, storeId, runDir } = spool;
+  const supervisor = createSupervisor({ scripts, jobDir });
+  const follow = createFollow({ registry, supervisor, jobDir, bootId, log });
+  const plan = createPlanner({ abilities, policy, storeId, bootId, runDir });
+  const maxJobs = options.maxJobs ?? 1000;
+  const accept = createAccept({ spool, registry, supervisor, plan, follow, scripts, maxJobs, log });
+  const cancel = createCancel({ spool, registry, supervisor, follow, bootId });
+  const ping = () => ({
+    status: 'ok',
+    time: new Date().toISOString(),
+    protocol: PROTOCOL,
+    version: AGENT_VERSION,
+    boot_id: bootId,
+    store_id: storeId,
+    ...(policy.users && { users: [...policy.users] }),
+    capabilities: [...abilities.capabilities],
+  });
+  const handle = createRoutes({ ping, accept, cancel, registry, jobDir, closing: closing.signal });
+  const server = createHttpServer({ tls, isToken, handle, log });
+
+  recoverJobs({ spool, registry, log });
+  await Promise.all(registry.live().map(follow));
+  const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow });
+
+  const [host, port] = splitAddress(options.listen);
+  await new Promise<void>((resolve, reject) => {
+    server.once('error', reject);
+    server.listen(port, host, resolve);
+  });
+  const address = `${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`;
+  log.info({ address, fingerprint: tls.fingerprint, store_id: storeId }, 'agent.started');
+
+  return {
+    address,
+    fingerprint: tls.fingerprint,
+    async close() {
+      closing.abort();
+      watcher.close();
+      const closed = new Promise((resolve) => server.close(resolve));
+      server.closeIdleConnections();
+      const last = setTimeout(() => server.closeAllConnections(), 2000);
+      await closed;
+      clearTimeout(last);
+    },
+  };
+}
+
+function splitAddress(listen: string): [host: string, port: number] {
+  const match = /^(?:\[([^\]]+)\]|([^:]+)):(\d{1,5})$/.exec(listen);
+  if (!match) throw new Error(`${listen} is not HOST:PORT`);
+  return [match[1] ?? match[2]!, Number(match[3])];
+}

@@ -1,0 +1,211 @@
+#!/bin/sh
+# The supervisor of one job: the only parent that its command has, and the only program that signals it.
+#
+#   supervisor.sh start  DIR                        start the command once, wait for it, publish DIR/exit
+#   supervisor.sh stop   DIR REASON SIGNAL GRACE    stop the job's whole tree: signal, wait, SIGKILL
+#   supervisor.sh expire DIR                        wait for the job's timeout, then stop it
+#   supervisor.sh finish DIR CODE                   publish DIR/exit for a supervisor that was killed
+#   supervisor.sh abandon DIR                       certify that a command whose supervisor was killed never began
+#
+# DIR/spec (written by the agent, values that no request can shape into shell) says what to do. Everything is a file,
+# so the agent may die, restart or be replaced at any point. Rules that make the start provable:
+#   started/  is made first, and only one process can make it;
+#   child     (pid, start time, boot id) is on disk before go/ exists, and no command begins before go/ exists;
+#   reason    is claimed once, by hard link: whoever claims it decides whether the job ended or was stopped.
+# Traps are not used: a trapped signal would make `wait` return a code that is not the command's.
+
+PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
+export PATH
+LC_ALL=C
+export LC_ALL
+umask 022
+
+start() {
+  mkdir "$dir/started" 2>/dev/null || exit 0
+  identify $$ >"$dir/supervisor"
+  echo 0 2>/dev/null >/proc/self/oom_score_adj
+  mkfifo -m 600 "$dir/in/gate" "$dir/in/hello"
+  if [ "$mode" = tmux ]; then
+    . "${0%/*}/tmux.sh"
+    start_in_tmux
+  else
+    start_plain
+  fi
+}
+
+# The command's session runs in the foreground, since sh lets a background command ignore SIGINT and SIGQUIT; the
+# gatekeeper beside it opens the gate. The two FIFOs are opened in the same order on both sides, so neither blocks.
+start_plain() {
+  exec 7<&0 </dev/null
+  gatekeeper &
+  keeper=$!
+  keeper_start=$(starttime "$keeper")
+  exec 7<&-
+  open_session >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
+  code=$?
+  claim exit
+  if [ "$(starttime "$keeper")" = "$keeper_start" ] && [ "$(cat "$dir/reason")" != timeout ]; then
+    kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
+  fi
+  finish "$code"
+}
+
+gatekeeper() {
+  exec 4>"$dir/in/gate"
+  read -r pid <"$dir/in/hello" || exit 0
+  is_ours "$pid" || exit 0
+  pass_gate "$pid"
+  exec 4>&- 7<&-
+  [ "$timeout" -gt 0 ] && exec /bin/sh "$0" expire "$dir"
+}
+
+# Lets the inner process begin: after its identity is on disk, and unless somebody has asked to stop the job.
+# go/ is made before `reason` is looked at, and a stop claims `reason` before it looks for go/: one of the two sees the other.
+pass_gate() {
+  [ -n "$cgroup" ] && mkdir -p "$cgroup" && echo "$1" >"$cgroup/cgroup.procs"
+  identify "$1" >"$dir/child.new"
+  sync "$dir/child.new" && mv "$dir/child.new" "$dir/child" && sync "$dir" || exit 0
+  mkdir "$dir/go" || exit 0
+  : >"$done/$id.go"
+  [ -e "$dir/reason" ] && : >"$dir/held" && exit 0
+  echo go >&4
+  [ ! -e "$dir/in/secrets" ] || cat <&7 >&4
+}
+
+open_session() {
+  if [ "$session" = su ]; then
+    setsid su -s "$login_shell" -c "exec /bin/sh '$inner' '$dir'" - "$user"
+  else
+    [ "$session" = login ] && set -- "$login_shell" -l -c "exec /bin/sh '$inner' '$dir'"
+    [ "$session" = own ] && set -- /bin/sh "$inner" "$dir"
+    (
+      cd "$home" 2>/dev/null || cd /
+      exec env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL="$login_shell" PATH="$PATH" setsid "$@"
+    )
+  fi
+}
+
+# The inner process named itself; it is believed only if this supervisor is its parent or its parent's parent (su).
+is_ours() {
+  case $1 in '' | *[!0-9]*) return 1 ;; esac
+  parent=$(stat_field "$1" 2)
+  [ "$parent" = $$ ] || [ "$(stat_field "$parent" 2)" = $$ ]
+}
+
+stop() {
+  claim "$1"
+  [ "$(cat "$dir/reason")" = exit ] && return
+  identify $$ >"$dir/stopper"
+  if [ -d "$dir/go" ]; then
+    deadline=$(($(uptime_seconds) + $3))
+    [ "$2" = KILL ] || signal_all "$2"
+    [ "$2" = KILL ] || while [ -n "$(members)" ] && [ "$(uptime_seconds)" -lt "$deadline" ]; do sleep 0.05; done
+    kill_all
+    release_inner
+  else
+    read -r pid begun boot_then <"$dir/supervisor" || return
+    is_alive "$pid" "$begun" "$boot_then" && kill -s KILL $(descendants "$pid") 2>/dev/null
+  fi
+}
+
+# The command's group gets the signal at once; members outside of it one by one, so that nobody gets it twice.
+signal_all() {
+  group=
+  if read -r pid begun boot_then <"$dir/child" && is_alive "$pid" "$begun" "$boot_then"; then group=$pid; fi
+  others=
+  for member in $(members); do
+    [ "$(stat_field "$member" 3)" = "$group" ] || others="$others $member"
+  done
+  [ -n "$group" ] && kill -s "$1" -- "-$group" 2>/dev/null
+  [ -n "$others" ] && kill -s "$1" $others 2>/dev/null
+}
+
+# SIGKILL until nobody is left. The inner process is spared at first: it records how the command ended.
+kill_all() {
+  round=0
+  while [ "$round" -lt 60 ]; do
+    doomed=$(members)
+    [ -z "$doomed" ] && [ "$round" -gt 0 ] && break
+    [ -n "$doomed" ] && kill -s KILL $doomed 2>/dev/null
+    [ "$round" -eq 3 ] && [ -n "$cgroup" ] && echo 1 2>/dev/null >"$cgroup/cgroup.kill"
+    round=$((round + 1))
+    [ -n "$doomed" ] && sleep 0.05
+  done
+}
+
+# With its command gone the inner process ends by itself; one that does not within a second is killed as well.
+release_inner() {
+  read -r pid begun boot_then <"$dir/child" || return
+  tries=0
+  while is_alive "$pid" "$begun" "$boot_then" && [ "$tries" -lt 50 ]; do
+    sleep 0.02
+    tries=$((tries + 1))
+  done
+  is_alive "$pid" "$begun" "$boot_then" && kill -s KILL "$pid" 2>/dev/null
+}
+
+finish() {
+  why=$(cat "$dir/reason")
+  if read -r pid begun boot_then 2>/dev/null <"$dir/stopper" && [ "$pid" != $$ ]; then
+    while is_alive "$pid" "$begun" "$boot_then"; do sleep 0.02; done
+  fi
+  [ -d "$dir/go" ] || [ "$why" != exit ] || why=spawn_error
+  left=$(members)
+  if [ "$leftovers" = kill ] && [ "$why" = exit ] && [ -n "$left" ]; then
+    signal_all TERM
+    deadline=$(($(uptime_seconds) + 5))
+    while [ -n "$(members)" ] && [ "$(uptime_seconds)" -lt "$deadline" ]; do sleep 0.05; done
+    why_kill=1
+  fi
+  case $why$why_kill in exit | spawn_error | never_ran) ;; *) kill_all && left=$(members) ;; esac
+  publish "$1"
+}
+
+# The record was given its room on the disk when the job was accepted: writing it in place works on a full disk.
+publish() {
+  proof=group+marker
+  [ -n "$cgroup" ] && grep -qs '^populated 0' "$cgroup/cgroup.events" && proof=cgroup && rmdir "$cgroup"
+  [ -e "$dir/held" ] && set -- ''
+  printf 'code=%s\nreason=%s\nproof=%s\nleft=%s\nend\n' "$1" "$why" "$proof" "$(echo $left | cut -c 1-120)" 1<>"$dir/exit.new"
+  sync "$dir/exit.new"
+  ln "$dir/exit.new" "$dir/exit" 2>/dev/null
+  sync "$dir"
+  : >"$done/$id"
+}
+
+# Claiming first and looking for go/ second is the other half of pass_gate: after this the gate stays shut, or the
+# command had begun before, and then this was not the time to abandon it.
+abandon() {
+  claim never_ran
+  if [ -d "$dir/go" ] && [ ! -e "$dir/held" ]; then
+    rm "$dir/reason"
+    return
+  fi
+  if read -r pid begun boot_then 2>/dev/null <"$dir/supervisor"; then
+    kill -s KILL $(pids_of $(grep -lsE "\) [A-Za-z] [0-9]+ [0-9]+ $pid " /proc/[0-9]*/stat)) 2>/dev/null
+  fi
+  : >"$dir/held"
+  finish ''
+}
+
+expire() {
+  sleep "$timeout"
+  stop timeout TERM 10
+}
+
+main() {
+  verb=$1 dir=$2
+  . "$dir/spec"
+  . "${0%/*}/processes.sh"
+  shift 2
+  case $verb in
+    start) start ;;
+    stop) stop "$@" ;;
+    expire) expire ;;
+    finish) claim exit && finish "$@" ;;
+    abandon) abandon ;;
+  esac
+}
+
+# A running shell reads its file as it goes: calling main on the last line means all of it has been read by then.
+main "$@"

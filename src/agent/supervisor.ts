@@ -1,0 +1,41 @@
+/**
+ * Starts the shell supervisor and its other verbs. They are sessions of their own with an empty environment, and
+ * nothing of theirs is a pipe to this process (but the secrets, on stdin): the agent's death does not reach them.
+ */
+import { spawn } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
+import { join } from 'node:path';
+
+export type Supervisor = ReturnType<typeof createSupervisor>;
+
+export function createSupervisor(deps: { scripts: string; jobDir: (id: string) => string }) {
+  /** @returns once the process has ended, however it did */
+  function run(verb: string, id: string, args: string[] = [], stdin?: string): Promise<void> {
+    const dir = deps.jobDir(id);
+    const log = openSync(join(dir, 'supervisor.log'), 'a', 0o600);
+    const child = spawn('/bin/sh', [join(deps.scripts, 'supervisor.sh'), verb, dir, ...args], {
+      detached: true,
+      cwd: '/',
+      env: {},
+      stdio: [stdin === undefined ? 'ignore' : 'pipe', log, log],
+    });
+    closeSync(log);
+    child.unref();
+    // A supervisor that dies early leaves its end of the pipe closed; its absence is noticed elsewhere.
+    child.stdin?.on('error', () => {}).end(stdin);
+    return new Promise((resolve) => {
+      child.once('error', () => resolve());
+      child.once('exit', () => resolve());
+    });
+  }
+
+  return {
+    start: (id: string, secrets?: string) => run('start', id, [], secrets),
+    stop: (id: string, reason: 'canceled' | 'timeout', signal: string, graceSeconds: number) =>
+      run('stop', id, [reason, signal, String(Math.ceil(graceSeconds))]),
+    /** Publishes the end of a job whose supervisor was killed. */
+    finish: (id: string) => run('finish', id, ['lost']),
+    /** Ends a job whose supervisor was killed before the command could begin; does nothing if it has begun. */
+    abandon: (id: string) => run('abandon', id),
+  };
+}
