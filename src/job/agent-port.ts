@@ -3,6 +3,7 @@
  * `workers`. Every method rejects with a `SluiceError` of an `agent_…` code whose `retry` says whether the host
  * may have acted.
  */
+import type { SluiceError } from './errors.ts';
 import type { AgentFacts, HostTls } from './host.ts';
 import type { CancelOrder, Job } from './record.ts';
 import type { Report } from './report.ts';
@@ -44,6 +45,9 @@ export interface CancelResult {
   unproven: boolean;
 }
 
+/** The longest range that one `read` answers. */
+export const MAX_RANGE_BYTES = 1_048_576;
+
 export interface LogRange {
   data: Buffer;
   next: number;
@@ -58,16 +62,27 @@ export interface AgentPort {
   start(host: DialHost, order: StartOrder): Promise<Started>;
   /**
    * Asks about jobs, each in the way it was started. One request on Full agents, one per job on Base.
-   * `wait` (Full only) holds the reply until one changes after `cursor`.
+   * `wait` (Full only) holds the reply until one changes after `cursor`; jobs that did not change may be missing.
+   *
+   * Keyed by `job.id`. `reports` are answers; `errors` are questions that failed. A job in neither was not asked
+   * about this time (the host stopped answering or asks to wait), so nothing may be concluded about it. Rejects
+   * where there is no answer at all.
    */
   ask(
     host: DialHost,
     jobs: Job[],
     wait?: { seconds: number; cursor: string | null; signal: AbortSignal },
-  ): Promise<{ reports: Map<string, Report>; cursor: string | null }>;
+  ): Promise<{
+    reports: Map<string, Report>;
+    errors: Map<string, SluiceError>;
+    cursor: string | null;
+  }>;
   /** The cancel of a started or perhaps started job; leaves a tombstone where the token was never seen. */
   cancel(host: DialHost, job: Job, order: CancelOrder): Promise<CancelResult>;
-  /** Any range of a stream of the given attempt. */
+  /**
+   * Any range of a stream of the given attempt, at most `MAX_RANGE_BYTES`.
+   * @throws SluiceError output_gone as well: the host has cleared it up, or its agent cannot show so much
+   */
   read(
     host: DialHost,
     job: Job,

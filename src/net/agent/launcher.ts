@@ -1,0 +1,108 @@
+/**
+ * The driver for jobs that run under the launcher on a Base agent. The start is a `/run` whose output, once it is
+ * over, is the launcher's report; everything else is a verb, a small `/run` of its own. The launcher's latch makes
+ * every one of them harmless to repeat, whatever the agent's generation makes of a repeated `/run`.
+ */
+import type { AgentPort, DialHost } from '../../job/agent-port.ts';
+import { MAX_RANGE_BYTES } from '../../job/agent-port.ts';
+import { SluiceError } from '../../job/errors.ts';
+import { type Job, launchToken } from '../../job/record.ts';
+import { NO_OUTPUT, type Report } from '../../job/report.ts';
+import { launcherCommand } from '../../protocol/launcher.ts';
+import { parseLauncherReport } from '../../protocol/launcher-report.ts';
+import { baseRun } from './base-run.ts';
+import type { Driver } from './driver.ts';
+import type { Exchange } from './exchange.ts';
+import { createLauncherAsk } from './launcher-ask.ts';
+import { translated } from './launcher-translate.ts';
+import { rejected, runVerb, sendable } from './launcher-verb.ts';
+import { invalid } from './reply.ts';
+
+const VERB_MS = 15_000;
+
+export interface LauncherDriver extends Driver {
+  /** The directory that this user's jobs are to use. @throws SluiceError agent_rejected where there is none */
+  probe(host: DialHost, user: string | null): Promise<string>;
+}
+
+export function createLauncherDriver(exchange: Exchange): LauncherDriver {
+  return {
+    async probe(host, user) {
+      const command = () => launcherCommand.probe();
+      const verb = { name: 'probe' as const, user, command, withinMs: VERB_MS, maxBytes: 65_536 };
+      const said = parseLauncherReport(await runVerb(exchange, host, verb));
+      if (said?.kind === 'usable') return said.dir;
+      const why = said?.kind === 'refused' ? said.why : 'it said nothing';
+      throw rejected(`The launcher cannot be used on this host: ${why}`, 'launcher');
+    },
+
+    async start(host, { job, token, env, secret_env }) {
+      if (Object.keys(secret_env).length > 0) {
+        throw rejected("The host's agent has no secret_env", 'field_unsupported');
+      }
+      const command = sendable(() =>
+        launcherCommand.start({
+          dir: directoryOf(job),
+          token,
+          command: job.command,
+          env,
+          workdir: job.workdir,
+          shell: job.shell,
+          timeoutSeconds: job.timeout_seconds,
+          leftovers: job.leftovers,
+          mode: job.mode,
+        }),
+      );
+      const run = { id: token, command, user: job.job_user, tmux: job.mode === 'tmux' };
+      return { ...(await baseRun(exchange, host, run)), report: STARTED };
+    },
+
+    ask: createLauncherAsk(exchange),
+
+    async cancel(host, job, { signal, grace_seconds }) {
+      const token = launchToken(job);
+      const printed = await runVerb(exchange, host, {
+        name: 'cancel',
+        user: job.job_user,
+        command: () =>
+          launcherCommand.cancel({ dir: directoryOf(job), token, signal, graceSeconds: grace_seconds }),
+        // After the grace it kills for some seconds more, and waits for the recorder.
+        withinMs: grace_seconds * 1000 + 45_000,
+        maxBytes: 1_048_576,
+      });
+      const said = parseLauncherReport(printed, token);
+      const report = said && translated(said);
+      if (!report) throw invalid("the launcher's report is not whole");
+      return { report, unproven: false };
+    },
+
+    async read(host, job, range) {
+      const token = launchToken({ id: job.id, attempt: range.attempt });
+      const { stream, offset } = range;
+      const limit = Math.min(range.limit, MAX_RANGE_BYTES);
+      const printed = await runVerb(exchange, host, {
+        name: 'read',
+        user: job.job_user,
+        command: () => launcherCommand.read({ dir: directoryOf(job), token, stream, offset, limit }),
+        withinMs: VERB_MS,
+        // Hexadecimal where the host has no base64.
+        maxBytes: 16_384 + 2 * limit,
+      });
+      const said = parseLauncherReport(printed, token);
+      if (said?.kind === 'refused' || (said?.kind === 'range' && said.size === null && said.eof)) {
+        throw new SluiceError('output_gone', 'The host has no output of this attempt');
+      }
+      if (said?.kind !== 'range' || said.offset !== offset || said.data.length > limit) {
+        throw invalid('not the range asked for');
+      }
+      return { data: said.data, next: said.next, eof: said.eof };
+    },
+  } satisfies LauncherDriver & Partial<AgentPort>;
+}
+
+const STARTED: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };
+
+export function directoryOf(job: Job): string {
+  if (job.launcher_dir !== null) return job.launcher_dir;
+  throw new SluiceError('internal', `${job.id} has no launcher directory`);
+}
