@@ -50,7 +50,7 @@ export function createJobRunner(at: { root: string; env: Record<string, string> 
     if (!job.runningIsWrittenLate) await writeFile(join(dir, 'status'), 'running');
     let ended = Promise.resolve();
     if (job.tmux) {
-      await tmux(['new-session', '-d', '-s', session(job.id), `bash ${script}`], env);
+      await openSession(['new-session', '-d', '-s', session(job.id), `bash ${script}`], env);
     } else {
       const child = spawn('bash', [script], { cwd: at.root, env, detached: true, stdio: 'ignore' });
       ended = new Promise((resolve) => child.once('close', () => resolve()));
@@ -58,6 +58,18 @@ export function createJobRunner(at: { root: string; env: Record<string, string> 
     }
     if (job.runningIsWrittenLate) await writeFile(join(dir, 'status'), 'running');
     return { ended };
+  }
+
+  /** Asks again where the server was just about to end with its last session, which is the test's bad luck alone. */
+  async function openSession(args: string[], env: Record<string, string>): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const failed = await tmux(args, env).then(
+        () => null,
+        (error: Error) => error,
+      );
+      if (!failed) return;
+      if (attempt === 5) throw failed;
+    }
   }
 
   async function files(id: string): Promise<JobFiles | null> {

@@ -11,8 +11,12 @@ import { type Generation, startBaseAgent } from './base-agent.ts';
 type StartOrder = Parameters<typeof launcherCommand.start>[0];
 export type ReportOf<K extends LauncherReport['kind']> = Extract<LauncherReport, { kind: K }>;
 
-export async function startLauncherHost(generation: Generation, user: string | null = null) {
-  const agent = await startBaseAgent({ generation });
+export async function startLauncherHost(
+  generation: Generation,
+  user: string | null = null,
+  env: Record<string, string> = {},
+) {
+  const agent = await startBaseAgent({ generation, env });
   const client = createBaseClient(agent);
 
   const send = (command: string, more: Record<string, unknown> = {}) =>
