@@ -9,6 +9,8 @@ import { type ConnectionOptions, Queue } from 'bullmq';
 
 export const QUEUES = { dispatch: 'dispatch', follow: 'poll', deliver: 'deliver' } as const;
 
+export type QueueName = (typeof QUEUES)[keyof typeof QUEUES];
+
 export interface Wake {
   /** Somebody should drain this host's mailbox, now or in `delayMs`. */
   dispatch(host: string, delayMs?: number): Promise<void>;

@@ -41,3 +41,8 @@ export function createSealer(secret: Buffer): Sealer {
     pepper: derive('pepper'),
   };
 }
+
+/** Where a job's environment belongs, for the sealer. */
+export function envPlace(jobId: string): string {
+  return `job:${jobId}:env`;
+}

@@ -115,10 +115,11 @@ export async function transition(
       change.output?.stdout ?? '',
       change.output?.stderr ?? '',
     ],
-  )) as [string, string[]] | null;
-  return reply
-    ? { ...decodeJob(reply[0], pairs(reply[1])), next_poll_at: change.next_poll_at ?? null }
-    : false;
+  )) as [string, string[], number] | null;
+  if (!reply) return false;
+  const [request, hash, told] = reply;
+  const moved = { ...decodeJob(request, pairs(hash)), next_poll_at: change.next_poll_at ?? null };
+  return { job: moved, told: told === 1 };
 }
 
 function instructions(job: Job, from: readonly State[], to: State, change: Change, channel: string) {

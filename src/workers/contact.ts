@@ -1,0 +1,137 @@
+/**
+ * Contact with hosts: whom to dial, what is known of the agent there, and what each request's success or failure
+ * says about the host. A host's trouble is recorded here, and only here; it is never a job's.
+ */
+import type { Logger } from 'pino';
+import type { AgentPort, DialHost } from '../job/agent-port.ts';
+import { type ErrorCode, SluiceError } from '../job/errors.ts';
+import type { AgentFacts, HostConfig, HostHealth } from '../job/host.ts';
+import type { HostStore } from '../store/hosts.ts';
+import type { Wake } from '../store/queues.ts';
+
+/** How long what `/ping` said is believed while all goes well, in ms. */
+const FACTS_MS = 60_000;
+
+export interface Target extends DialHost {
+  config: HostConfig;
+  health: HostHealth;
+}
+
+export interface Contact {
+  /** Null if the host is no longer registered. */
+  target(host: string): Promise<Target | null>;
+  /** What the agent there can do; asked anew when it is old news, after a failure, or when `fresh`. */
+  facts(target: Target, options?: { fresh?: boolean }): Promise<AgentFacts>;
+  /** Makes a request and records what it says about the host; rejects with what the request rejects with. */
+  attempt<T>(target: Target, what: string, request: () => Promise<T>): Promise<T>;
+}
+
+export function createContact(deps: {
+  hosts: Pick<HostStore, 'get' | 'health' | 'openToken' | 'contacted' | 'failed' | 'pause' | 'pin'>;
+  agents: Pick<AgentPort, 'ping'>;
+  wake: Pick<Wake, 'dispatch' | 'follow'>;
+  log: Logger;
+}): Contact {
+  const { hosts, agents, wake, log } = deps;
+
+  async function attempt<T>(target: Target, what: string, request: () => Promise<T>): Promise<T> {
+    const began = performance.now();
+    const line = () => ({ host: target.name, what, ms: Math.round(performance.now() - began) });
+    try {
+      const result = await request();
+      await contacted(target);
+      log.debug(line(), `agent.${what}.attempted`);
+      return result;
+    } catch (error) {
+      if (!(error instanceof SluiceError)) throw error;
+      log.warn({ ...line(), code: error.code, detail: error.message }, `agent.${what}.attempted`);
+      await recordFailure(target, what, error);
+      throw error;
+    }
+  }
+
+  /** A host that answers again has jobs that wait for it. */
+  async function contacted(target: Target, facts?: AgentFacts): Promise<void> {
+    if (!facts && target.health.status === 'up' && isRecent(target.health.last_contact_at)) return;
+    const wasAway = await hosts.contacted(target.name, facts);
+    target.health = { ...target.health, status: 'up', failures: 0, retry_at: null };
+    if (!wasAway) return;
+    log.info({ host: target.name }, 'host.up');
+    await Promise.all([wake.dispatch(target.name), wake.follow(target.name)]);
+  }
+
+  async function recordFailure(target: Target, what: string, error: SluiceError): Promise<void> {
+    const trouble = TROUBLES[error.code];
+    if (error.code === 'agent_busy') {
+      const seconds = Number(error.fields.retry_after ?? 1);
+      await hosts.pause(target.name, Date.now() + Math.min(Math.max(seconds, 1), 300) * 1_000);
+    } else if (trouble) {
+      await failed(target, 'misconfigured', error.message, trouble);
+    } else if (
+      SILENCES.has(error.code) ||
+      // One question that breaks an agent's reply says nothing about the host; a ping or a start does.
+      (error.code === 'agent_failed' && (what === 'ping' || what === 'run'))
+    ) {
+      await failed(target, 'unreachable', error.message, null);
+    } else {
+      await contacted(target);
+    }
+  }
+
+  async function failed(
+    target: Target,
+    status: 'unreachable' | 'misconfigured',
+    cause: string,
+    remedy: string | null,
+  ) {
+    const retryAt = await hosts.failed(target.name, { status, cause, remedy });
+    target.health = { ...target.health, failures: target.health.failures + 1, retry_at: retryAt };
+    if (target.health.failures === 1) log.warn({ host: target.name, status, cause, remedy }, 'host.failing');
+  }
+
+  return {
+    attempt,
+    async target(name) {
+      const [config, health] = await Promise.all([hosts.get(name), hosts.health(name)]);
+      if (!config) return null;
+      return {
+        name,
+        address: config.address,
+        token: hosts.openToken(config),
+        tls: config.tls,
+        pinned_fingerprint: health.pinned_fingerprint,
+        launcher: config.launcher,
+        config,
+        health,
+      };
+    },
+    async facts(target, { fresh = false } = {}) {
+      const known = target.health.agent;
+      const trusted = known && target.health.failures === 0 && Date.now() - known.at < FACTS_MS;
+      if (trusted && !fresh) return known;
+      const { facts, fingerprint } = await attempt(target, 'ping', () => agents.ping(target));
+      if (fingerprint && 'pin' in target.tls && target.pinned_fingerprint === null) {
+        await hosts.pin(target.name, fingerprint, { replace: false });
+        target.pinned_fingerprint = fingerprint;
+      }
+      await contacted(target, facts);
+      target.health.agent = facts;
+      return facts;
+    },
+  };
+}
+
+function isRecent(time: number | null): boolean {
+  return time !== null && Date.now() - time < 5_000;
+}
+
+/** Failures in which the host did not answer, or nothing that an agent would. */
+const SILENCES = new Set<ErrorCode>(['agent_unreachable', 'agent_reply_lost', 'agent_reply_invalid']);
+
+/** What an operator can do about a host that is set up wrongly. */
+const TROUBLES: Partial<Record<ErrorCode, string>> = {
+  agent_token_refused: "Set the host's token to the one in the agent's token file.",
+  agent_certificate_changed:
+    'If the agent was reinstalled on purpose, take its new certificate with the verb :trust; else find out who answers there.',
+  agent_address_refused: "Add the gateway's address to the agent's list of allowed addresses.",
+};

@@ -1,0 +1,112 @@
+/**
+ * Draining one host's mailbox: takes jobs into slots and starts them, until nothing may start now. Any number of
+ * drains of one host may run at once; the mailbox's script keeps the host's limit.
+ */
+import type { Logger } from 'pino';
+import type { SluiceError } from '../../job/errors.ts';
+import type { AgentFacts } from '../../job/host.ts';
+import type { Mailbox } from '../../store/mailbox.ts';
+import type { Wake } from '../../store/queues.ts';
+import type { Contact, Target } from '../contact.ts';
+import type { Start } from './start.ts';
+
+/** Longer than a start can take (launcher's probe, connect, headers, body, a held reply). */
+const SLOT_MS = 90_000;
+/** The longest sleep on a wake-up that is set anew when it comes. */
+const LONGEST_DELAY_MS = 3_600_000;
+
+export type Drain = (host: string) => Promise<void>;
+
+export function createDrain(deps: {
+  mailbox: Pick<Mailbox, 'take' | 'release' | 'giveBack'>;
+  contact: Pick<Contact, 'target' | 'facts'>;
+  start: Start;
+  wake: Pick<Wake, 'dispatch'>;
+  /** Resolves when a job for the host was accepted. */
+  accepted: (host: string, signal: AbortSignal) => Promise<void>;
+  /** Aborted when the process stops: nothing new is taken then. */
+  stopping: AbortSignal;
+  log: Logger;
+}): Drain {
+  const { mailbox, contact, start, wake, accepted, stopping, log } = deps;
+
+  return async (host) => {
+    const underWay = new Set<Promise<void>>();
+    const target = await contact.target(host);
+    if (!target) return;
+    while (!stopping.aborted) {
+      const facts = await factsIfWanted(target);
+      if (facts === 'later') break;
+      const taken = await mailbox.take(host, {
+        maxRequests: target.config.max_requests,
+        leaseMs: SLOT_MS,
+        most: facts ? target.config.max_requests : 0,
+      });
+      for (const id of taken.ids) {
+        // Several at once leave no time to hold a reply: the next one may need the slot.
+        const alone = taken.waiting === 0 && target.config.max_requests > 1;
+        const settled = settleOne(target, facts as AgentFacts, id, alone).finally(() =>
+          underWay.delete(settled),
+        );
+        underWay.add(settled);
+      }
+      if (underWay.size > 0) {
+        await nextChange(host, underWay, taken.waiting > 0 ? taken.lookInMs : null);
+        target.health = (await contact.target(host))?.health ?? target.health;
+      } else {
+        if (taken.lookInMs !== null && taken.waiting > 0) await lookAgain(host, taken.lookInMs);
+        return;
+      }
+    }
+    await Promise.all(underWay);
+  };
+
+  /** A host that was never seen, or that fails, is asked who it is before a job is risked on it. */
+  async function factsIfWanted(target: Target): Promise<AgentFacts | 'later' | null> {
+    const { waiting, lookInMs } = await mailbox.take(target.name, { maxRequests: 0, leaseMs: 0, most: 0 });
+    if (waiting === 0) return null;
+    const { retry_at, draining } = target.health;
+    const pauseMs = (retry_at ?? 0) - Date.now();
+    if (draining || pauseMs > 0) {
+      await lookAgain(target.name, draining ? LONGEST_DELAY_MS : pauseMs);
+      return 'later';
+    }
+    if ((lookInMs ?? 0) > 1_000) return null;
+    try {
+      return await contact.facts(target);
+    } catch (error) {
+      log.debug({ host: target.name, code: (error as SluiceError).code }, 'dispatch.host_not_ready');
+      await lookAgain(target.name, Math.max((target.health.retry_at ?? 0) - Date.now(), 1_000));
+      return 'later';
+    }
+  }
+
+  async function settleOne(target: Target, facts: AgentFacts, id: string, alone: boolean): Promise<void> {
+    const host = target.name;
+    try {
+      const { againInMs } = await start(target, facts, id, { alone });
+      // The slot is freed after the move: freed before, two starts could run if this process died between.
+      if (againInMs === null) await mailbox.release(host, id);
+      else await mailbox.giveBack(host, id, againInMs);
+    } catch (error) {
+      // The slot's lease gives the job back, and the record says how far it got.
+      log.error({ host, job: id, err: error }, 'dispatch.failed');
+    }
+  }
+
+  async function nextChange(host: string, underWay: Set<Promise<void>>, lookInMs: number | null) {
+    const done = new AbortController();
+    const waits = [Promise.race(underWay), accepted(host, done.signal)];
+    let timer: NodeJS.Timeout | undefined;
+    if (lookInMs !== null) {
+      waits.push(new Promise((resolve) => (timer = setTimeout(resolve, Math.max(lookInMs, 10)))));
+    }
+    await Promise.race(waits);
+    clearTimeout(timer);
+    done.abort();
+  }
+
+  async function lookAgain(host: string, inMs: number): Promise<void> {
+    await wake.dispatch(host, Math.min(Math.max(Math.ceil(inMs), 1), LONGEST_DELAY_MS));
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * What a failed start means for its job. The question is always whether the host may have acted: if not, the job
+ * waits again under the same token; if so, it stays `dispatching` until the host has said what happened.
+ */
+import type { Logger } from 'pino';
+import type { AgentPort } from '../../job/agent-port.ts';
+import { SluiceError } from '../../job/errors.ts';
+import { outcome } from '../../job/outcome.ts';
+import { LOST_PAUSE_MS } from '../../job/pace.ts';
+import type { Job } from '../../job/record.ts';
+import type { JobStore } from '../../store/jobs.ts';
+import type { Commit } from '../commit.ts';
+import type { Contact, Target } from '../contact.ts';
+
+/** The pause before the same start is sent again after a lost reply, in ms. */
+const SOON_MS = 250;
+
+type Next = { againInMs: number | null };
+
+export interface StartFailure {
+  /** Nothing of this attempt was sent. */
+  beforeSending(target: Target, job: Job, error: unknown): Promise<Next>;
+  /** The first request of this token failed. */
+  onFirst(target: Target, job: Job, error: SluiceError): Promise<Next>;
+  /** A request failed while an earlier one may have started the job. */
+  whileAmbiguous(target: Target, job: Job, error: unknown): Promise<Next>;
+  /** The agent would start it a second time (Base without launcher): ask, then give up or try anew. */
+  cannotBeRepeated(target: Target, job: Job): Promise<Next>;
+}
+
+export function createStartFailure(deps: {
+  jobs: Pick<JobStore, 'transition' | 'now'>;
+  agents: Pick<AgentPort, 'ask'>;
+  contact: Pick<Contact, 'attempt' | 'facts'>;
+  commit: Commit;
+  log: Logger;
+}): StartFailure {
+  const { jobs, agents, contact, commit, log } = deps;
+
+  async function onFirst(target: Target, job: Job, error: SluiceError): Promise<Next> {
+    switch (error.code) {
+      case 'agent_rejected':
+        return rejected(job, error.message);
+      case 'agent_canceled_before_start':
+        await jobs.transition(job, 'dispatching', 'canceled', {
+          outcome: outcome('canceled', { message: error.message }),
+          why: 'canceled on the host before it was started',
+        });
+        return { againInMs: null };
+      case 'agent_store_changed':
+        await contact.facts(target, { fresh: true }).catch(() => undefined);
+        return requeue(job, 0, error);
+      default:
+        return error.retry === 'safe'
+          ? requeue(job, pauseMs(target, error), error)
+          : ambiguous(target, job, error);
+    }
+  }
+
+  async function requeue(job: Job, inMs: number, error: SluiceError): Promise<Next> {
+    await jobs.transition(job, 'dispatching', 'queued', {
+      eligible_at: (await jobs.now()) + inMs,
+      dispatched_at: null,
+      why: `nothing was started: ${error.message}`,
+    });
+    return { againInMs: null };
+  }
+
+  async function rejected(job: Job, message: string): Promise<Next> {
+    await jobs.transition(job, 'dispatching', 'failed', {
+      outcome: outcome('rejected', { message }),
+      why: message,
+    });
+    return { againInMs: null };
+  }
+
+  function ambiguous(target: Target, job: Job, error: SluiceError): Next {
+    log.warn({ job: job.id, host: job.host, code: error.code }, 'job.start_ambiguous');
+    return { againInMs: Math.max(pauseMs(target, error), SOON_MS) };
+  }
+
+  return {
+    onFirst,
+    async beforeSending(target, job, error) {
+      if (!(error instanceof SluiceError)) throw error;
+      if (error.code === 'agent_rejected') {
+        await jobs.transition(job, 'queued', 'failed', {
+          outcome: outcome('rejected', { message: error.message }),
+          why: error.message,
+        });
+        return { againInMs: null };
+      }
+      return { againInMs: Math.max(pauseMs(target, error), SOON_MS) };
+    },
+    async whileAmbiguous(target, job, error) {
+      if (!(error instanceof SluiceError)) throw error;
+      switch (error.code) {
+        case 'agent_store_changed':
+          await jobs.transition(job, 'dispatching', 'lost', {
+            outcome: outcome('forgotten', { message: error.message }),
+            lost_at: await jobs.now(),
+            next_poll_at: (await jobs.now()) + LOST_PAUSE_MS,
+            why: "the host's records are not those of the first start",
+          });
+          return { againInMs: null };
+        case 'agent_canceled_before_start':
+          return onFirst(target, job, error);
+        case 'agent_rejected':
+          return askInstead(target, job, () => rejected(job, error.message));
+        default:
+          return ambiguous(target, job, error);
+      }
+    },
+    async cannotBeRepeated(target, job) {
+      return askInstead(target, job, async () => {
+        if (job.on_ambiguous_start === 'retry') {
+          await jobs.transition(job, 'dispatching', 'queued', {
+            attempt: job.attempt + 1,
+            why: 'the reply to its start was lost; on_ambiguous_start is retry',
+          });
+          return { againInMs: null };
+        }
+        const message = 'the reply to its start was lost, and the agent cannot say whether it started';
+        await jobs.transition(job, 'dispatching', 'lost', {
+          outcome: outcome('ambiguous_start', { message }),
+          lost_at: await jobs.now(),
+          next_poll_at: (await jobs.now()) + LOST_PAUSE_MS,
+          why: message,
+        });
+        return { againInMs: null };
+      });
+    },
+  };
+
+  async function askInstead(target: Target, job: Job, ifUnknown: () => Promise<Next>): Promise<Next> {
+    try {
+      const { reports } = await contact.attempt(target, 'status', () => agents.ask(target, [job]));
+      const report = reports.get(job.id);
+      if (!report || report.kind === 'unknown') return ifUnknown();
+      await commit(target, job, report);
+      return { againInMs: null };
+    } catch (error) {
+      if (!(error instanceof SluiceError)) throw error;
+      return ambiguous(target, job, error);
+    }
+  }
+}
+
+/** What the agent asked for, else what the host's failures so far make of it. */
+function pauseMs(target: Target, error: SluiceError): number {
+  const asked = Number(error.fields.retry_after ?? 0) * 1_000;
+  return Math.max(asked, (target.health.retry_at ?? 0) - Date.now(), 0);
+}

@@ -1,0 +1,153 @@
+/**
+ * Starting one job: the launch token is committed before anything is sent, and a start whose reply was lost is
+ * settled by the same start again, never by a new one (rule 2).
+ */
+import type { Logger } from 'pino';
+import type { AgentPort } from '../../job/agent-port.ts';
+import { SluiceError } from '../../job/errors.ts';
+import type { AgentFacts } from '../../job/host.ts';
+import { outcome } from '../../job/outcome.ts';
+import { type Job, launchToken, type Starter } from '../../job/record.ts';
+import type { JobStore } from '../../store/jobs.ts';
+import type { Wake } from '../../store/queues.ts';
+import type { Commit } from '../commit.ts';
+import type { Contact, Target } from '../contact.ts';
+import type { Deadline } from './deadline.ts';
+import type { StartFailure } from './failure.ts';
+
+/** How long a Full agent may hold the reply for a short command, in seconds. */
+const HELD_START_SECONDS = 2;
+
+/** `againInMs` null: the job needs no further start. */
+export type Start = (
+  target: Target,
+  facts: AgentFacts,
+  id: string,
+  options: { alone: boolean },
+) => Promise<{ againInMs: number | null }>;
+
+export function createStart(deps: {
+  jobs: Pick<JobStore, 'get' | 'transition' | 'note' | 'now'>;
+  agents: Pick<AgentPort, 'prepare' | 'start'>;
+  contact: Pick<Contact, 'attempt' | 'facts'>;
+  /** Opens a job's environment. */
+  openEnv: (job: Job) => { env: Record<string, string>; secret_env: Record<string, string> };
+  commit: Commit;
+  wake: Pick<Wake, 'follow'>;
+  deadline: Deadline;
+  startFailed: StartFailure;
+  log: Logger;
+}): Start {
+  const { jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log } = deps;
+
+  return async (target, facts, id, { alone }) => {
+    const job = await jobs.get(id);
+    if (job?.state === 'queued') return firstStart(target, facts, job, alone);
+    if (job?.state === 'dispatching') return startAgain(target, job);
+    return { againInMs: null };
+  };
+
+  async function firstStart(target: Target, facts: AgentFacts, job: Job, alone: boolean) {
+    if (await deadline.passedBeforeStart(job)) return { againInMs: null };
+    const refusal = refused(job, openEnv(job), facts, target.launcher);
+    if (refusal) {
+      await reject(job, refusal);
+      return { againInMs: null };
+    }
+    const started_by = starter(facts, target.launcher);
+    let launcher_dir: string | null = job.launcher_dir;
+    try {
+      launcher_dir ??= await contact.attempt(target, 'prepare', () =>
+        agents.prepare(target, facts, job.job_user),
+      );
+    } catch (error) {
+      return startFailed.beforeSending(target, job, error);
+    }
+    const attempt = Math.max(job.attempt, 1);
+    const token = launchToken({ id: job.id, attempt });
+    const dispatching = await jobs.transition(job, 'queued', 'dispatching', {
+      attempt,
+      started_by,
+      launcher_dir,
+      store_id: facts.store_id,
+      agent_job_id: token,
+      dispatched_at: await jobs.now(),
+      why: `starting attempt ${attempt} on ${target.name}`,
+    });
+    if (!dispatching) return { againInMs: null };
+    return send(target, dispatching, { again: false, waitSeconds: alone ? HELD_START_SECONDS : 0 });
+  }
+
+  /** Its reply was lost, or the worker that sent it died: who answers there is asked before it is sent again. */
+  async function startAgain(target: Target, job: Job) {
+    try {
+      await contact.facts(target, { fresh: true });
+    } catch (error) {
+      return startFailed.whileAmbiguous(target, job, error);
+    }
+    if (await deadline.passedWhileDispatching(target, job)) return { againInMs: null };
+    if (job.started_by === 'base') return startFailed.cannotBeRepeated(target, job);
+    log.info({ job: job.id, host: job.host, token: launchToken(job) }, 'job.start_repeated');
+    return send(target, job, { again: true, waitSeconds: 0 });
+  }
+
+  async function send(
+    target: Target,
+    job: Job,
+    { again, waitSeconds }: { again: boolean; waitSeconds: number },
+  ) {
+    const order = { job, token: launchToken(job), ...openEnv(job), wait_seconds: waitSeconds };
+    let started: Awaited<ReturnType<AgentPort['start']>>;
+    try {
+      started = await contact.attempt(target, 'run', () => agents.start(target, order));
+    } catch (error) {
+      if (!(error instanceof SluiceError)) throw error;
+      return again ? startFailed.whileAmbiguous(target, job, error) : startFailed.onFirst(target, job, error);
+    }
+    const { agent_job_id } = started;
+    if ((await commit(target, job, started.report, { agent_job_id })) === false) {
+      await tellFollower(job.id, agent_job_id);
+    }
+    return { againInMs: null };
+  }
+
+  /** A cancel came while it was being started: who delivers it needs the agent's own id. */
+  async function tellFollower(id: string, agent_job_id: string): Promise<void> {
+    const now = await jobs.get(id);
+    if (now?.state !== 'canceling') return;
+    await jobs.note(now, { agent_job_id });
+    await wake.follow(now.host);
+  }
+
+  async function reject(job: Job, message: string): Promise<void> {
+    await jobs.transition(job, 'queued', 'failed', {
+      outcome: outcome('rejected', { message }),
+      why: message,
+    });
+  }
+}
+
+function starter(facts: AgentFacts, launcher: boolean): Starter {
+  if (facts.kind === 'full') return 'full';
+  return launcher ? 'base+launcher' : 'base';
+}
+
+/** What the agent cannot do is never ignored. */
+function refused(
+  job: Job,
+  { env, secret_env }: { env: object; secret_env: object },
+  facts: AgentFacts,
+  launcher: boolean,
+): string | null {
+  const full = facts.kind === 'full';
+  const can = (capability: string) => (full ? facts.capabilities.includes(capability) : launcher);
+  if (job.mode === 'tmux' && full && !can('tmux')) return "mode: the host's agent has no tmux";
+  if (job.workdir !== null && !can('workdir')) return 'workdir: the agent does not support it';
+  if (job.shell !== null && !can('shell')) return 'shell: the agent does not support it';
+  if (job.leftovers === 'kill' && !can('leftovers')) return 'leftovers: the agent does not support it';
+  if (Object.keys(env).length > 0 && !full && !launcher) return 'env: the agent does not support it';
+  if (Object.keys(secret_env).length > 0 && !(full && can('secret_env'))) {
+    return 'secret_env: the agent cannot keep it out of sight';
+  }
+  return null;
+}

@@ -1,0 +1,62 @@
+/**
+ * Delivering a cancel to the host, until the host has proven what became of the job (rule 5). Delivered again
+ * after every failure: agents take the same cancel any number of times.
+ */
+import type { Logger } from 'pino';
+import type { AgentPort } from '../../job/agent-port.ts';
+import { SluiceError } from '../../job/errors.ts';
+import { outcome } from '../../job/outcome.ts';
+import type { Job } from '../../job/record.ts';
+import type { Followed } from '../../store/followed.ts';
+import type { JobStore } from '../../store/jobs.ts';
+import type { Commit } from '../commit.ts';
+import type { Contact, Target } from '../contact.ts';
+
+/** Between two deliveries of a cancel that has not led to a proof, in ms. */
+const AGAIN_MS = 5_000;
+
+export type DeliverCancel = (target: Target, job: Job) => Promise<void>;
+
+/** Whether the host still has to be told. */
+export function owesCancel(job: Job): boolean {
+  return job.cancel !== null && (job.state === 'canceling' || job.state === 'lost');
+}
+
+export function createDeliverCancel(deps: {
+  jobs: Pick<JobStore, 'transition' | 'note' | 'now'>;
+  followed: Pick<Followed, 'askAt'>;
+  agents: Pick<AgentPort, 'cancel'>;
+  contact: Pick<Contact, 'attempt'>;
+  commit: Commit;
+  log: Logger;
+}): DeliverCancel {
+  const { jobs, followed, agents, contact, commit, log } = deps;
+
+  return async (target, job) => {
+    const order = job.cancel;
+    if (!order) return;
+    try {
+      const { report, unproven } = await contact.attempt(target, 'cancel', () =>
+        agents.cancel(target, job, order),
+      );
+      await jobs.note(job, { cancel_delivered_at: await jobs.now() });
+      if (unproven && report.kind !== 'ended') await endUnproven(job);
+      // The agent leaves a tombstone for a token that it never saw: nothing will start under it.
+      else if (report.kind === 'unknown') await commit(target, job, { kind: 'never_ran', message: null });
+      else await commit(target, job, report);
+    } catch (error) {
+      if (!(error instanceof SluiceError)) throw error;
+      log.info({ job: job.id, host: job.host, code: error.code }, 'job.cancel_owed');
+    }
+    await followed.askAt(target.name, new Map([[job.id, (await jobs.now()) + AGAIN_MS]]));
+  };
+
+  async function endUnproven(job: Job): Promise<void> {
+    const message = 'marked as canceled by the agent, which cannot check what is left';
+    await jobs.transition(job, job.state as 'canceling', 'canceled', {
+      outcome: outcome('canceled', { message, proof: 'none' }),
+      ended_at: await jobs.now(),
+      why: message,
+    });
+  }
+}

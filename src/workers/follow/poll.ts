@@ -1,0 +1,144 @@
+/**
+ * A host's poll: the work of its repeating job. Stays with the host while questions are due within a second (the
+ * first ones about a young job come quickly), then leaves the rest to the next repetition.
+ */
+import type { Logger } from 'pino';
+import { intervalMs } from '../../job/pace.ts';
+import type { Job } from '../../job/record.ts';
+import type { Followed } from '../../store/followed.ts';
+import type { JobStore } from '../../store/jobs.ts';
+import { holdLease, type Leases, pollLease } from '../../store/leases.ts';
+import type { Schedules } from '../../store/queues.ts';
+import type { Contact, Target } from '../contact.ts';
+import type { Ask } from './ask.ts';
+import { type DeliverCancel, owesCancel } from './cancel.ts';
+
+/** Longer than a round of questions can take. */
+const LEASE_MS = 90_000;
+/** The next question is waited for if it is due within so much. */
+const STAY_MS = 1_000;
+/** How long one poll may go on; the next repetition takes over. */
+const LONGEST_MS = 20_000;
+/** How long questions are left to a held request before they are looked at again. */
+const HELD_MS = 10_000;
+/** How long jobs of a host that is not known are put off. */
+const UNKNOWN_MS = 60_000;
+/** The sleep between two looks at what is due: a job that has just been started has its first question then. */
+const LOOK_MS = 100;
+
+export type Poll = (host: string) => Promise<void>;
+
+export function createPoll(deps: {
+  jobs: Pick<JobStore, 'getMany' | 'now'>;
+  followed: Pick<Followed, 'of' | 'askAt'>;
+  leases: Leases;
+  schedules: Schedules;
+  contact: Pick<Contact, 'target'>;
+  ask: Ask;
+  deliverCancel: DeliverCancel;
+  /** This process, as the owner of leases. */
+  owner: string;
+  stopping: AbortSignal;
+  log: Logger;
+}): Poll {
+  const { jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, stopping, log } = deps;
+  /** What this process last set; a repetition is only changed when its interval changes. */
+  const intervals = new Map<string, number>();
+
+  return async (host) => {
+    const entries = await followed.of(host);
+    if (entries.length === 0) {
+      intervals.delete(host);
+      await schedules.remove(host);
+      return;
+    }
+    const me = `${owner}:${Math.random()}`;
+    const end = Date.now() + LONGEST_MS;
+    do {
+      if (!(await leases.claim(pollLease(host), me, LEASE_MS))) return;
+      try {
+        await stay(host, me, end);
+      } finally {
+        await leases.releaseIfHeldBy(pollLease(host), me);
+      }
+      // A job that came under way just before the release has had its wake-up turned away by our lease.
+    } while (!stopping.aborted && Date.now() < end && (await nextInMs(host)) < STAY_MS);
+  };
+
+  async function stay(host: string, me: string, end: number): Promise<void> {
+    const canceling = new Map<string, Promise<void>>();
+    for (;;) {
+      await round(host, canceling);
+      const next = await nextInMs(host);
+      if (stopping.aborted || Date.now() > end || (next > STAY_MS && canceling.size === 0)) break;
+      await sleep(Math.min(Math.max(next, 10), LOOK_MS));
+      await leases.claim(pollLease(host), me, LEASE_MS);
+    }
+    await Promise.all(canceling.values());
+    await repeat(host);
+  }
+
+  /** Asks about everything that is due; afterwards nothing of it is due now. */
+  async function round(host: string, canceling: Map<string, Promise<void>>): Promise<void> {
+    const now = await jobs.now();
+    const ids = (await followed.of(host)).filter(({ at }) => at <= now).map(({ id }) => id);
+    if (ids.length === 0) return;
+    const target = await contact.target(host);
+    if (!target) {
+      log.error({ host, jobs: ids }, 'poll.host_unknown');
+      return putOff(host, ids, now + UNKNOWN_MS);
+    }
+    const { failures, retry_at } = target.health;
+    if (failures > 0 && (retry_at ?? 0) > now) return putOff(host, ids, retry_at as number);
+    const found = (await jobs.getMany(ids)).filter((job): job is Job => job !== null);
+    for (const job of found.filter(owesCancel)) {
+      if (!canceling.has(job.id)) canceling.set(job.id, startCancel(target, job, canceling));
+    }
+    await putOff(host, [...canceling.keys()], now + STAY_MS);
+    const questions = found.filter((job) => !owesCancel(job));
+    const held = await leases.isClaimed(holdLease(host));
+    const waiting = held ? questions.filter((job) => job.state === 'running') : [];
+    await putOff(
+      host,
+      waiting.map(({ id }) => id),
+      now + HELD_MS,
+    );
+    const asked = questions.filter((job) => !waiting.includes(job));
+    if (asked.length > 0) await ask(target, asked);
+  }
+
+  /** Not waited for: a cancel takes as long as its grace, and the other jobs' questions are due. */
+  function startCancel(target: Target, job: Job, canceling: Map<string, Promise<void>>): Promise<void> {
+    return deliverCancel(target, job)
+      .catch((err: unknown) => log.error({ host: job.host, job: job.id, err }, 'poll.cancel_failed'))
+      .finally(() => canceling.delete(job.id));
+  }
+
+  async function putOff(host: string, ids: string[], until: number): Promise<void> {
+    await followed.askAt(host, new Map(ids.map((id) => [id, until])));
+  }
+
+  async function nextInMs(host: string): Promise<number> {
+    const [first] = await followed.of(host);
+    return first ? first.at - (await jobs.now()) : Number.POSITIVE_INFINITY;
+  }
+
+  /** Sets how often the host is asked from now on, by the job that is due soonest. */
+  async function repeat(host: string): Promise<void> {
+    const entries = await followed.of(host);
+    if (entries.length === 0) {
+      intervals.delete(host);
+      await schedules.remove(host);
+      return;
+    }
+    const now = await jobs.now();
+    const every = intervalMs(entries.map(({ at }) => Math.max(at - now, STAY_MS)));
+    if (intervals.get(host) === every) return;
+    await schedules.set(host, every);
+    intervals.set(host, every);
+  }
+}
+
+function sleep(ms: number): Promise<void> {
+  return new Promise((resolve) => setTimeout(resolve, ms));
+}

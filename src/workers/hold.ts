@@ -1,0 +1,102 @@
+/**
+ * Held requests: where the agent can, one `POST /status` per host is held until something changes there, in
+ * place of asking again and again. Each worker holds at most `limit` hosts, those whose following began last
+ * first; all others are asked by interval, and so is a host whose held request fails.
+ *
+ * A held request takes no slot of `max_requests`: it costs the agent nothing while nothing happens.
+ */
+import type { Logger } from 'pino';
+import type { Followed } from '../store/followed.ts';
+import { holdLease, type Leases } from '../store/leases.ts';
+import type { Wake } from '../store/queues.ts';
+import type { Held } from './hold/request.ts';
+
+/** Lifetime of the lease on a held host, and how often it is renewed. */
+const LEASE_MS = 12_000;
+const RENEW_MS = 4_000;
+/** How often hosts are looked for that nobody holds. */
+const LOOK_MS = 5_000;
+
+export interface Holds {
+  /** A job came under way on this host: hold a request there if there is room, or tell the one that is held. */
+  want(host: string): void;
+  /** How many hosts are held by this process. */
+  size(): number;
+  close(): Promise<void>;
+}
+
+export function createHolds(deps: {
+  followed: Pick<Followed, 'hosts'>;
+  leases: Leases;
+  wake: Pick<Wake, 'follow'>;
+  /** Holds requests at a host until there is nothing to hold; see `hold/request.ts`. */
+  hold: Held;
+  limit: number;
+  owner: string;
+  log: Logger;
+}): Holds {
+  const { followed, leases, wake, hold, limit, owner, log } = deps;
+  const held = new Map<string, { renew: () => void; stop: AbortController; done: Promise<void> }>();
+  let closed = false;
+  const look = setInterval(() => void lookForHosts(), LOOK_MS);
+
+  function want(host: string): void {
+    if (closed || limit === 0) return;
+    const present = held.get(host);
+    if (present) {
+      present.renew();
+      return;
+    }
+    if (held.size >= limit) held.values().next().value?.stop.abort();
+    const stop = new AbortController();
+    let renew = () => undefined as void;
+    const onRenew = (listener: () => void) => {
+      renew = listener;
+    };
+    const done = holdHost(host, stop.signal, onRenew).finally(() => held.delete(host));
+    held.set(host, { renew: () => renew(), stop, done });
+  }
+
+  async function holdHost(host: string, stop: AbortSignal, onRenew: (listener: () => void) => void) {
+    const lease = holdLease(host);
+    try {
+      if (!(await leases.claim(lease, owner, LEASE_MS))) return;
+      const renewal = setInterval(
+        () => void leases.claim(lease, owner, LEASE_MS).catch(() => undefined),
+        RENEW_MS,
+      );
+      try {
+        await hold(host, stop, onRenew);
+      } finally {
+        clearInterval(renewal);
+        await leases.releaseIfHeldBy(lease, owner);
+        // Whatever the reason: from here on the host is asked by interval again, beginning now.
+        await wake.follow(host);
+      }
+    } catch (error) {
+      log.warn({ host, err: error }, 'hold.failed');
+    }
+  }
+
+  async function lookForHosts(): Promise<void> {
+    try {
+      for (const host of await followed.hosts(limit)) {
+        if (held.size >= limit) return;
+        if (!held.has(host) && !(await leases.isClaimed(holdLease(host)))) want(host);
+      }
+    } catch (error) {
+      log.warn({ err: error }, 'hold.look_failed');
+    }
+  }
+
+  return {
+    want,
+    size: () => held.size,
+    async close() {
+      closed = true;
+      clearInterval(look);
+      for (const { stop } of held.values()) stop.abort();
+      await Promise.all([...held.values()].map(({ done }) => done));
+    },
+  };
+}

@@ -1,0 +1,132 @@
+/**
+ * The workers: dispatch, follow, hold, deliver and sweep, wired to one Redis. Any number of processes may run
+ * them at once.
+ */
+import { randomUUID } from 'node:crypto';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import type { Job } from '../job/record.ts';
+import { createAgentPort } from '../net/agents.ts';
+import { createFeed } from '../store/feed.ts';
+import { createFollowed } from '../store/followed.ts';
+import { createHostStore } from '../store/hosts.ts';
+import { createJobStore } from '../store/jobs.ts';
+import { createKeys } from '../store/keys.ts';
+import { createLeases } from '../store/leases.ts';
+import { createMailbox } from '../store/mailbox.ts';
+import { createQueues, QUEUES } from '../store/queues.ts';
+import { connectForBlocking, connectForRequests } from '../store/redis.ts';
+import { envPlace, type Sealer } from '../store/sealing.ts';
+import { createSlotStore } from '../store/slots.ts';
+import { createCommit } from './commit.ts';
+import { createContact } from './contact.ts';
+import { createAcceptance } from './dispatch/acceptance.ts';
+import { createDeadline } from './dispatch/deadline.ts';
+import { createDrain } from './dispatch/drain.ts';
+import { createStartFailure } from './dispatch/failure.ts';
+import { createStart } from './dispatch/start.ts';
+import { createAsk } from './follow/ask.ts';
+import { createDeliverCancel } from './follow/cancel.ts';
+import { createPoll } from './follow/poll.ts';
+import { createHeld } from './hold/request.ts';
+import { createHolds } from './hold.ts';
+import { createQueueWorker } from './queue.ts';
+import { createSweep } from './sweep.ts';
+
+export interface Workers {
+  /** Starts nothing new, finishes what is under way, leaves the rest to others. */
+  close(): Promise<void>;
+}
+
+export interface WorkersDeps {
+  config: Pick<
+    Config,
+    'prefix' | 'heldHosts' | 'dispatchConcurrency' | 'pollConcurrency' | 'addressPatterns' | 'webhooks'
+  >;
+  redisUrl: string;
+  sealer: Sealer;
+  log: Logger;
+}
+
+export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDeps): Promise<Workers> {
+  const owner = randomUUID();
+  const stop = new AbortController();
+  const keys = createKeys(config.prefix);
+  const redis = connectForBlocking(redisUrl, 'workers');
+  const subscriber = connectForBlocking(redisUrl, 'workers-feed');
+  const producer = connectForRequests(redisUrl, 'workers-queues');
+  for (const connection of [redis, subscriber, producer]) {
+    connection.on('error', (err: Error) => log.warn({ err }, 'redis.error'));
+  }
+  await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
+
+  const { wake, schedules, close: closeQueues } = createQueues(producer, keys.queuePrefix);
+  const stored = { redis, keys };
+  const onTold = () => void wake.deliver().catch((err: unknown) => log.warn({ err }, 'deliver.not_woken'));
+  const jobs = createJobStore({ ...stored, onTold });
+  const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns });
+  const mailbox = createMailbox(stored);
+  const followed = createFollowed(stored);
+  const slots = createSlotStore(stored);
+  const leases = createLeases(stored);
+  const feed = await createFeed({ redis, subscriber, keys });
+  const agents = createAgentPort();
+
+  const contact = createContact({ hosts, agents, wake, log });
+  const onFollowed = (job: Job) => {
+    if (job.started_by === 'full') holds.want(job.host);
+    void wake.follow(job.host).catch((err: unknown) => log.warn({ host: job.host, err }, 'poll.not_woken'));
+  };
+  const commit = createCommit({ jobs, agents, contact, onFollowed, log });
+  const hold = createHeld({ jobs, followed, agents, contact, commit });
+  const holds = createHolds({ followed, leases, wake, hold, limit: config.heldHosts, owner, log });
+
+  const deadline = createDeadline({ jobs, agents, contact, commit, log });
+  const startFailed = createStartFailure({ jobs, agents, contact, commit, log });
+  const openEnv = (job: Job) => {
+    const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));
+    return { env: {}, secret_env: {}, ...JSON.parse(text) };
+  };
+  const start = createStart({ jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log });
+  const { accepted, close: closeAcceptance } = createAcceptance(feed);
+  const drain = createDrain({ mailbox, contact, start, wake, accepted, stopping: stop.signal, log });
+
+  const ask = createAsk({ jobs, followed, slots, agents, contact, commit, log });
+  const deliverCancel = createDeliverCancel({ jobs, followed, agents, contact, commit, log });
+  const poll = createPoll({
+    ...{ jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, log },
+    stopping: stop.signal,
+  });
+
+  const shared = { connection: redis, prefix: keys.queuePrefix, log };
+  const workers = [
+    createQueueWorker({
+      ...shared,
+      queue: QUEUES.dispatch,
+      run: drain,
+      concurrency: config.dispatchConcurrency,
+    }),
+    createQueueWorker({ ...shared, queue: QUEUES.follow, run: poll, concurrency: config.pollConcurrency }),
+  ];
+  const sweep = createSweep({
+    ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
+    sweepDeliveries: async () => undefined,
+  });
+  sweep.start();
+  log.info({ owner }, 'workers.started');
+
+  return {
+    async close() {
+      stop.abort();
+      await sweep.close();
+      await Promise.all(workers.map((worker) => worker.close()));
+      await holds.close();
+      closeAcceptance();
+      await agents.close();
+      await feed.close();
+      await closeQueues();
+      await Promise.all([redis.quit(), producer.quit()]);
+      log.info({ owner }, 'workers.stopped');
+    },
+  };
+}

@@ -1,0 +1,86 @@
+/**
+ * The sweep: finds what fell between a record and its wake-up, and what only time moves. Every process sweeps;
+ * a lease lets one of them do it at a time. Everything it does is harmless when done twice.
+ */
+import type { Logger } from 'pino';
+import type { Job } from '../job/record.ts';
+import type { Followed } from '../store/followed.ts';
+import type { JobStore } from '../store/jobs.ts';
+import type { Leases } from '../store/leases.ts';
+import type { Mailbox } from '../store/mailbox.ts';
+import type { Wake } from '../store/queues.ts';
+import type { Deadline } from './dispatch/deadline.ts';
+
+const EVERY_MS = 1_000;
+/** A host whose mailbox is late by so much has lost its wake-up. */
+const LATE_MS = 1_500;
+/** A host whose earliest question is late by so much is asked by nobody. */
+const UNASKED_MS = 20_000;
+/** How often the hosts with running jobs are looked through, in sweeps. */
+const FOLLOWED_EVERY = 10;
+const BATCH = 500;
+
+export interface Sweep {
+  start(): void;
+  close(): Promise<void>;
+}
+
+export function createSweep(deps: {
+  jobs: Pick<JobStore, 'overdue' | 'getMany' | 'remove' | 'now'>;
+  mailbox: Pick<Mailbox, 'overdue'>;
+  followed: Pick<Followed, 'hosts' | 'of'>;
+  leases: Leases;
+  wake: Wake;
+  deadline: Pick<Deadline, 'passedBeforeStart'>;
+  sweepDeliveries: () => Promise<void>;
+  owner: string;
+  log: Logger;
+}): Sweep {
+  const { jobs, mailbox, followed, leases, wake, deadline, sweepDeliveries, owner, log } = deps;
+  let timer: NodeJS.Timeout | undefined;
+  let sweeping: Promise<void> = Promise.resolve();
+  let count = 0;
+
+  async function sweep(): Promise<void> {
+    if (!(await leases.claim('sweep', owner, 3 * EVERY_MS))) return;
+    for (const host of await mailbox.overdue(LATE_MS, BATCH)) await wake.dispatch(host);
+    for (const job of await overdue('deadlines')) {
+      if (job.state === 'queued') await deadline.passedBeforeStart(job);
+    }
+    for (const job of await overdue('expiring')) {
+      if (await jobs.remove(job)) log.info({ job: job.id }, 'job.removed');
+    }
+    await sweepDeliveries();
+    if (count++ % FOLLOWED_EVERY === 0) await wakeUnasked();
+  }
+
+  async function wakeUnasked(): Promise<void> {
+    const now = await jobs.now();
+    for (const host of await followed.hosts(100_000)) {
+      const [first] = await followed.of(host);
+      if (first && first.at < now - UNASKED_MS) {
+        log.warn({ host, late_ms: Math.round(now - first.at) }, 'sweep.host_unasked');
+        await wake.follow(host);
+      }
+    }
+  }
+
+  async function overdue(kind: 'deadlines' | 'expiring'): Promise<Job[]> {
+    const found = await jobs.getMany(await jobs.overdue(kind, BATCH));
+    return found.filter((job): job is Job => job !== null);
+  }
+
+  return {
+    start() {
+      timer = setInterval(() => {
+        sweeping = sweeping.then(sweep).catch((error: unknown) => {
+          log.error({ err: error }, 'sweep.failed');
+        });
+      }, EVERY_MS);
+    },
+    async close() {
+      clearInterval(timer);
+      await sweeping;
+    },
+  };
+}
