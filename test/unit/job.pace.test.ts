@@ -1,0 +1,46 @@
+/** The pace of questions: quick for short jobs, cheap for long ones. */
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { FIRST_PAUSE_MS, intervalMs, pauseMs } from '../../src/job/pace.ts';
+
+/** When questions are asked about a job, in ms after its start, until `untilMs`. */
+function questions(untilMs: number, pollInterval: number): number[] {
+  const times: number[] = [];
+  for (let at = FIRST_PAUSE_MS; at < untilMs; at += pauseMs(at, pollInterval)) times.push(at);
+  return times;
+}
+
+describe('the pace of questions', () => {
+  it('never waits longer than poll_interval, nor less than the first pause', () => {
+    fc.assert(
+      fc.property(fc.nat(200_000_000), fc.integer({ min: 1, max: 3_600 }), (age, interval) => {
+        const pause = pauseMs(age, interval);
+        expect(pause).toBeGreaterThanOrEqual(Math.min(FIRST_PAUSE_MS, interval * 1_000));
+        expect(pause).toBeLessThanOrEqual(interval * 1_000);
+      }),
+    );
+  });
+
+  it('notices an end within a quarter of the job’s own time and the first pause', () => {
+    fc.assert(
+      fc.property(fc.integer({ min: 1, max: 60_000 }), (duration) => {
+        const noticed = questions(duration * 2 + 1_000, 15).find((at) => at >= duration) as number;
+        expect(noticed - duration).toBeLessThanOrEqual(duration / 4 + FIRST_PAUSE_MS + 1);
+      }),
+    );
+  });
+
+  it('asks about a job of two days about as often as a plain poll by interval would', () => {
+    const plain = (2 * 86_400) / 15;
+    expect(questions(2 * 86_400_000, 15).length).toBeLessThan(plain + 40);
+  });
+
+  it('lets a host be asked at least as often as its most urgent job wants, from one second up', () => {
+    fc.assert(
+      fc.property(fc.array(fc.integer({ min: 1_000, max: 1e6 }), { minLength: 1 }), (pauses) => {
+        expect(intervalMs(pauses)).toBeLessThanOrEqual(Math.min(...pauses));
+      }),
+    );
+    expect(intervalMs([100])).toBe(1_000);
+  });
+});
