@@ -78,19 +78,25 @@ export function createBaseProtocol(
       if (body.dedup_key) dedup.set(body.dedup_key, id);
     }
     if (tmux) tmuxJobs.add(id);
+    const sync = rules.hasPlainMode && body.sync === true && !tmux;
+    const standstill = Promise.withResolvers<void>();
+    if (sync) busy = standstill.promise;
     commands.push(body.command);
-    const { ended } = await jobs.start({
-      id,
-      command: body.command,
-      user: body.run_as_user ?? null,
-      tmux,
-      env: rules.envReachesCommand ? (body.env ?? {}) : {},
-      runningIsWrittenLate: rules.idFrom === 'caller',
-    });
-    if (!rules.hasPlainMode || !body.sync || tmux) return json({ job_id: id, status: rules.startedWord });
-    busy = ended;
-    await ended;
-    return rules.statusOf(id, await jobs.files(id));
+    try {
+      const { ended } = await jobs.start({
+        id,
+        command: body.command,
+        user: body.run_as_user ?? null,
+        tmux,
+        env: rules.envReachesCommand ? (body.env ?? {}) : {},
+        runningIsWrittenLate: rules.idFrom === 'caller',
+      });
+      if (!sync) return json({ job_id: id, status: rules.startedWord });
+      await ended;
+      return rules.statusOf(id, await jobs.files(id));
+    } finally {
+      standstill.resolve();
+    }
   }
 
   async function readLog(id: string, query: URLSearchParams): Promise<Answer> {
