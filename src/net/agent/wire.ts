@@ -3,7 +3,7 @@
  * by hanging up. The border at which socket errors become ours: `agent_unreachable` if nothing was sent,
  * `agent_reply_lost` if anything was, `agent_reply_invalid` if what came was not HTTP or too much.
  */
-import type { Dispatcher } from 'undici';
+import { type Dispatcher, errors } from 'undici';
 import type { DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { createPools, type PoolLimits } from './pools.ts';
@@ -61,8 +61,8 @@ export function createWire(limits: WireLimits) {
     let controller: Dispatcher.DispatchController | null = null;
 
     return new Promise<WireReply>((resolve, reject) => {
-      const deadline = setTimeout(() => give(new Error('deadline')), limits.totalMs + hold);
-      const onAbort = () => give(new Error('withdrawn'));
+      const deadline = setTimeout(() => give(new GaveUp('deadline')), limits.totalMs + hold);
+      const onAbort = () => give(new GaveUp('withdrawn'));
       request.signal?.addEventListener('abort', onAbort, { once: true });
 
       function settle(): boolean {
@@ -75,7 +75,9 @@ export function createWire(limits: WireLimits) {
       }
       function take(cut: boolean): void {
         if (!settle()) return;
-        resolve({ status, headers, body: Buffer.concat(pieces), cut, fingerprint: line.shown() });
+        const reply = { status, headers, body: Buffer.concat(pieces), cut, fingerprint: line.shown() };
+        // undici frees the connection one turn later: a next request sent before that would open a second one.
+        setImmediate(() => setImmediate(resolve, reply));
       }
       /** Gives up, for an error of undici's or a reason of ours. */
       function give(error: Error): void {
@@ -135,14 +137,22 @@ function isWorthReading(headers: WireReply['headers'], bytes: number): boolean {
 
 class TooMuch extends Error {}
 
+class GaveUp extends Error {
+  readonly code: 'deadline' | 'withdrawn';
+  constructor(code: 'deadline' | 'withdrawn') {
+    super(code);
+    this.code = code;
+  }
+}
+
 function translated(error: Error & { code?: string }, sent: boolean): SluiceError {
   if (error instanceof SluiceError) return error;
-  const reason = error.code ?? error.message;
+  const reason = error.code ?? error.name;
   if (!sent) return new SluiceError('agent_unreachable', `nothing was sent (${reason})`, { cause: error });
   if (error instanceof TooMuch) {
     return new SluiceError('agent_reply_invalid', "The host's reply is too long", { cause: error });
   }
-  if (reason.startsWith('HPE_') || reason === 'UND_ERR_HEADERS_OVERFLOW') {
+  if (error instanceof errors.HTTPParserError || error instanceof errors.HeadersOverflowError) {
     return new SluiceError('agent_reply_invalid', "The host's reply is not HTTP", { cause: error });
   }
   return new SluiceError('agent_reply_lost', `The host's reply did not arrive (${reason})`, { cause: error });
