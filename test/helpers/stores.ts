@@ -1,6 +1,6 @@
 /** The stores of one gateway on a test's Redis, as a program would open them, and jobs to put into them. */
 import { randomBytes } from 'node:crypto';
-import { ulid } from 'ulid';
+import { monotonicFactory } from 'ulid';
 import { type Job, NOT_STARTED } from '../../src/job/record.ts';
 import { createFollowed } from '../../src/store/followed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
@@ -51,6 +51,8 @@ export async function openStores(redisUrl: string, options: { prefix?: string; s
     },
   };
 }
+
+const ulid = monotonicFactory();
 
 /** A job as the API would make it of a request with only these fields. */
 export function newJob(fields: Partial<Job> & Pick<Job, 'host' | 'command'>): Job {

@@ -1,12 +1,12 @@
 /** The workers with a real Redis and the shipped agent: jobs from the mailbox to their true end. */
-import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { isOver } from '../../src/job/states.ts';
-import { startWorkers, type Workers } from '../../src/workers/main.ts';
+import type { Job } from '../../src/job/record.ts';
+import type { Workers } from '../../src/workers/main.ts';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 import { until } from '../helpers/until.ts';
+import { endOf, runToEnd, startTestWorkers, stateOf } from '../helpers/workers.ts';
 
 let redis: TestRedis;
 let agent: RealAgent;
@@ -21,19 +21,7 @@ beforeAll(async () => {
     token: agent.token,
     tls: { fingerprint: agent.fingerprint },
   });
-  workers = await startWorkers({
-    config: {
-      prefix: '{sluice}',
-      heldHosts: 500,
-      dispatchConcurrency: 100,
-      pollConcurrency: 100,
-      addressPatterns: [],
-      webhooks: { allow: ['127.0.0.0/8'], deny: [], scheduleSeconds: [0], timeoutMs: 1_000 },
-    },
-    redisUrl: redis.url,
-    sealer: stores.sealer,
-    log: pino({ level: process.env.TEST_LOG ?? 'silent' }),
-  });
+  workers = await startTestWorkers(redis.url, stores);
 }, 30_000);
 
 afterAll(async () => {
@@ -43,16 +31,7 @@ afterAll(async () => {
   await redis?.stop();
 });
 
-async function run(fields: Partial<Parameters<typeof newJob>[0]> & { command: string }) {
-  const { id } = await stores.submit(newJob({ host: 'web1', ...fields }));
-  return until(
-    async () => {
-      const job = await stores.jobs.get(id);
-      return job && isOver(job.state) && job;
-    },
-    { timeoutMs: 20_000, what: `the end of ${fields.command}` },
-  );
-}
+const run = (fields: Partial<Job> & { command: string }) => runToEnd(stores, { host: 'web1', ...fields });
 
 describe('a job on a Full agent', () => {
   it('that is short ends with its code and its output', async () => {
@@ -74,12 +53,9 @@ describe('a job on a Full agent', () => {
 
   it('is canceled with its process tree', async () => {
     const { id } = await stores.submit(newJob({ host: 'web1', command: 'sleep 300 & sleep 300' }));
-    await until(async () => (await stores.jobs.get(id))?.state === 'running', { what: 'its start' });
+    await stateOf(stores, id, 'running');
     await stores.cancel(id, { signal: 'TERM', grace_seconds: 2, reason: null }, 'test');
-    const job = await until(async () => {
-      const now = await stores.jobs.get(id);
-      return now && isOver(now.state) && now;
-    });
+    const job = await endOf(stores, id);
     expect(job).toMatchObject({ state: 'canceled', outcome: { kind: 'canceled' }, canceled_by: 'test' });
   });
 

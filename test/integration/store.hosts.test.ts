@@ -1,0 +1,136 @@
+/** Hosts on a real Redis: registration, resolution, and what is learnt of them. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createHostStore } from '../../src/store/hosts.ts';
+import { startRedis, type TestRedis } from '../helpers/redis.ts';
+import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+
+let redis: TestRedis;
+let stores: Stores;
+const fingerprint = randomBytes(32).toString('hex');
+
+beforeAll(async () => {
+  redis = await startRedis();
+  stores = await openStores(redis.url);
+});
+afterAll(async () => {
+  await stores?.close();
+  await redis?.stop();
+});
+
+describe('put', () => {
+  it('keeps what a patch leaves out, and null takes it back to its default', async () => {
+    await stores.hosts.put('p1', {
+      address: '10.0.0.1:18443',
+      token: 't',
+      max_requests: 9,
+      labels: { a: 'b' },
+    });
+    const { host } = await stores.hosts.put('p1', { max_requests: null });
+    expect(host).toMatchObject({ address: '10.0.0.1:18443', max_requests: 4, labels: { a: 'b' } });
+    expect(stores.hosts.openToken(host)).toBe('t');
+  });
+
+  it('needs the token again for another address or a looser certificate check', async () => {
+    await stores.hosts.put('p2', { address: '10.0.0.2:18443', token: 't', tls: { fingerprint } });
+    for (const patch of [{ address: '10.6.6.6:1' }, { tls: { insecure: true } }, { tls: null }] as const) {
+      await expect(stores.hosts.put('p2', patch)).rejects.toMatchObject({ code: 'token_required' });
+    }
+    expect(await stores.hosts.get('p2')).toMatchObject({ address: '10.0.0.2:18443', tls: { fingerprint } });
+    await stores.hosts.put('p2', { address: '10.0.0.22:18443', token: 't2' });
+  });
+
+  it('refuses an address that another host has, also when both come at once', async () => {
+    const both = await Promise.allSettled(
+      ['r1', 'r2'].map((name) => stores.hosts.put(name, { address: '10.0.0.3:18443', token: 't' })),
+    );
+    expect(both.map(({ status }) => status).sort()).toEqual(['fulfilled', 'rejected']);
+    expect(both.find((one) => one.status === 'rejected')).toMatchObject({
+      reason: { code: 'address_in_use' },
+    });
+  });
+
+  it('keeps the token out of Redis', async () => {
+    const token = randomBytes(24).toString('hex');
+    await stores.hosts.put('p3', { address: '10.0.0.4:18443', token });
+    expect(await stores.redis.get(stores.keys.host('p3'))).not.toContain(token);
+  });
+
+  it('forgets a pinned certificate with the address that showed it', async () => {
+    await stores.hosts.put('p4', { address: '10.0.0.5:18443', token: 't' });
+    await stores.hosts.pin('p4', fingerprint, { replace: false });
+    await stores.hosts.put('p4', { address: '10.0.0.55:18443', token: 't' });
+    expect((await stores.hosts.health('p4')).pinned_fingerprint).toBeNull();
+  });
+});
+
+describe('resolve', () => {
+  it('finds a host by name, then by address, then by a pattern, and nothing else', async () => {
+    const hosts = createHostStore({
+      redis: stores.redis,
+      keys: stores.keys,
+      sealer: stores.sealer,
+      patterns: [{ match: '192.168.120.0/24:18443', token: 'pattern', max_requests: 2 }],
+    });
+    await hosts.put('db1', { address: '192.168.120.7:18443', token: 't' });
+    expect(await hosts.resolve('db1')).toMatchObject({ name: 'db1', registered: true });
+    expect(await hosts.resolve('192.168.120.7:18443')).toMatchObject({ name: 'db1' });
+    const admitted = await hosts.resolve('192.168.120.8:18443');
+    expect(admitted).toMatchObject({ name: '192.168.120.8:18443', registered: false, max_requests: 2 });
+    expect(admitted && hosts.openToken(admitted)).toBe('pattern');
+    for (const stranger of [
+      '192.168.121.8:18443',
+      '192.168.120.8:22',
+      'db2',
+      '[::ffff:192.168.120.8]:18443',
+    ]) {
+      expect(await hosts.resolve(stranger)).toBeNull();
+    }
+  });
+});
+
+describe('health', () => {
+  it('goes from suspect to down with failures in a row, and back with one answer', async () => {
+    const failure = { status: 'unreachable', cause: 'no answer', remedy: null } as const;
+    await stores.hosts.failed('h1', failure);
+    expect(await stores.hosts.health('h1')).toMatchObject({ status: 'suspect', failures: 1, silent_asks: 1 });
+    await stores.hosts.failed('h1', failure);
+    await stores.hosts.failed('h1', failure);
+    expect(await stores.hosts.health('h1')).toMatchObject({ status: 'down', cause: 'no answer' });
+    expect(await stores.hosts.contacted('h1')).toBe(true);
+    expect(await stores.hosts.contacted('h1')).toBe(false);
+    expect(await stores.hosts.health('h1')).toMatchObject({
+      status: 'up',
+      failures: 0,
+      silent_ms: 0,
+      retry_at: null,
+    });
+  });
+
+  it('does not count the time in which nobody asked as silence', async () => {
+    const failure = { status: 'unreachable', cause: 'no answer', remedy: null } as const;
+    await stores.hosts.failed('h2', failure);
+    // As after a weekend in which the gateway was off.
+    await stores.redis.hset(stores.keys.hostHealth('h2'), 'last_failed_at', Date.now() - 2 * 86_400_000);
+    await stores.hosts.failed('h2', failure);
+    expect((await stores.hosts.health('h2')).silent_ms).toBeLessThanOrEqual(120_000);
+  });
+
+  it('pins the first certificate, and another one only on request', async () => {
+    await stores.hosts.pin('h3', 'a', { replace: false });
+    await stores.hosts.pin('h3', 'b', { replace: false });
+    expect((await stores.hosts.health('h3')).pinned_fingerprint).toBe('a');
+    await stores.hosts.pin('h3', 'b', { replace: true });
+    expect((await stores.hosts.health('h3')).pinned_fingerprint).toBe('b');
+  });
+});
+
+it('a host with a job that is not over cannot be removed', async () => {
+  await stores.hosts.put('gone', { address: '10.0.0.9:18443', token: 't' });
+  const job = newJob({ host: 'gone', command: 'true' });
+  await stores.jobs.accept(job);
+  await expect(stores.hosts.remove('gone')).rejects.toMatchObject({ code: 'host_has_active_jobs' });
+  await stores.cancel(job.id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
+  expect(await stores.hosts.remove('gone')).toBe(true);
+  expect(await stores.hosts.resolve('10.0.0.9:18443')).toBeNull();
+});

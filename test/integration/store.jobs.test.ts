@@ -1,0 +1,189 @@
+/** The job store on a real Redis: acceptance, moves, lists, removal. */
+import { randomBytes } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { outcome } from '../../src/job/outcome.ts';
+import { startRedis, type TestRedis } from '../helpers/redis.ts';
+import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+
+let redis: TestRedis;
+let stores: Stores;
+
+beforeAll(async () => {
+  redis = await startRedis();
+  stores = await openStores(redis.url);
+});
+afterAll(async () => {
+  await stores?.close();
+  await redis?.stop();
+});
+
+const accept = async (fields: Partial<Parameters<typeof newJob>[0]> = {}) => {
+  const accepted = await stores.jobs.accept(newJob({ host: 'h', command: 'true', ...fields }));
+  if (accepted.kind !== 'accepted') throw new Error(accepted.kind);
+  return accepted.job;
+};
+const size = () => stores.redis.dbsize();
+
+describe('accept', () => {
+  it('stores the record, its event and its place in the mailbox at once', async () => {
+    const job = await accept({ labels: { dag_id: 'nightly' } });
+    expect(await stores.jobs.get(job.id)).toMatchObject({ ...job, state: 'queued', version: 1 });
+    expect(await stores.jobs.events(job.id)).toMatchObject([{ version: 1, state: 'queued' }]);
+    expect(await stores.redis.zscore(stores.keys.mailbox('h'), job.id)).not.toBeNull();
+    expect(await stores.redis.zscore(stores.keys.armed, 'h')).not.toBeNull();
+  });
+
+  it('with the same idempotency key and body finds the first job, with another body refuses', async () => {
+    const first = await stores.jobs.accept(newJob({ host: 'h', command: 'true' }), {
+      key: 'k',
+      fingerprint: 'f',
+    });
+    const before = await size();
+    const again = await stores.jobs.accept(newJob({ host: 'h', command: 'true' }), {
+      key: 'k',
+      fingerprint: 'f',
+    });
+    expect(again).toMatchObject({ kind: 'replayed', job: { id: first.kind === 'accepted' && first.job.id } });
+    const other = await stores.jobs.accept(newJob({ host: 'h', command: 'false' }), {
+      key: 'k',
+      fingerprint: 'g',
+    });
+    expect(other.kind).toBe('conflict');
+    expect(await size()).toBe(before);
+  });
+
+  it('keeps the idempotency keys of two callers apart', async () => {
+    const key = { key: 'shared', fingerprint: 'f' };
+    const [one, two] = await Promise.all(
+      ['a', 'b'].map((created_by) =>
+        stores.jobs.accept(newJob({ host: 'h', command: 'true', created_by }), key),
+      ),
+    );
+    expect([one?.kind, two?.kind]).toEqual(['accepted', 'accepted']);
+  });
+
+  it('of fifty racing requests with one key takes one', async () => {
+    const key = { key: 'race', fingerprint: 'f' };
+    const all = await Promise.all(
+      Array.from({ length: 50 }, () => stores.jobs.accept(newJob({ host: 'h', command: 'true' }), key)),
+    );
+    expect(all.filter(({ kind }) => kind === 'accepted')).toHaveLength(1);
+  });
+});
+
+describe('transition', () => {
+  it('of twenty racing moves lets one win, and adds one version and one event', async () => {
+    const job = await accept();
+    const moves = await Promise.all(
+      Array.from({ length: 20 }, () =>
+        stores.jobs.transition(job, 'queued', 'dispatching', { attempt: 1, why: 'race' }),
+      ),
+    );
+    expect(moves.filter(Boolean)).toHaveLength(1);
+    expect(await stores.jobs.get(job.id)).toMatchObject({ state: 'dispatching', version: 2, attempt: 1 });
+    expect(await stores.jobs.events(job.id)).toHaveLength(2);
+  });
+
+  it('does not let a report about an earlier attempt move a later one', async () => {
+    const job = await accept();
+    const first = await stores.jobs.transition(job, 'queued', 'dispatching', { attempt: 1, why: 'first' });
+    if (!first) throw new Error('not moved');
+    const requeued = await stores.jobs.transition(first, 'dispatching', 'queued', {
+      attempt: 2,
+      why: 'again',
+    });
+    if (!requeued) throw new Error('not moved');
+    await stores.jobs.transition(requeued, 'queued', 'dispatching', { why: 'second' });
+    expect(await stores.jobs.transition(first, 'dispatching', 'running', { why: 'late' })).toBe(false);
+  });
+
+  it('keeps exactly one place for a job: mailbox, followed set, or none', async () => {
+    const places = async (id: string) => ({
+      mailbox: (await stores.redis.zscore(stores.keys.mailbox('p'), id)) !== null,
+      followed: (await stores.redis.zscore(stores.keys.followed('p'), id)) !== null,
+    });
+    const job = await accept({ host: 'p' });
+    expect(await places(job.id)).toEqual({ mailbox: true, followed: false });
+    const started = await stores.jobs.transition(job, 'queued', 'dispatching', { attempt: 1, why: '' });
+    expect(await places(job.id)).toEqual({ mailbox: false, followed: false });
+    const runs = await stores.jobs.transition(started || job, 'dispatching', 'running', {
+      next_poll_at: 5,
+      why: '',
+    });
+    expect(await places(job.id)).toEqual({ mailbox: false, followed: true });
+    await stores.jobs.transition(runs || job, 'running', 'succeeded', { outcome: outcome('exit'), why: '' });
+    expect(await places(job.id)).toEqual({ mailbox: false, followed: false });
+    expect(await stores.redis.zscore(stores.keys.hostsFollowed, 'p')).toBeNull();
+  });
+
+  it('keeps the ends of the output byte for byte', async () => {
+    const job = await accept();
+    const tails = { stdout: randomBytes(8192), stderr: Buffer.from([0, 255, 10]) };
+    await stores.jobs.transition(job, 'queued', 'failed', { outcome: outcome('rejected'), tails, why: '' });
+    expect(await stores.jobs.tails(job.id)).toEqual(tails);
+  });
+
+  it('puts what must be told into the outbox in the same step, and nothing else', async () => {
+    await stores.redis.del(stores.keys.outbox);
+    const quiet = await accept();
+    await stores.jobs.transition(quiet, 'queued', 'canceled', { outcome: outcome('canceled'), why: '' });
+    expect(await stores.redis.llen(stores.keys.outbox)).toBe(0);
+    const told = await accept({ callback_url: 'http://receiver.example/' });
+    await stores.jobs.transition(told, 'queued', 'canceled', { outcome: outcome('canceled'), why: '' });
+    expect(await stores.redis.llen(stores.keys.outbox)).toBe(1);
+  });
+});
+
+describe('list', () => {
+  it('pages through everything once, newest first, while jobs are added', async () => {
+    const ids: string[] = [];
+    for (let i = 0; i < 25; i++) ids.push((await accept({ host: 'list', created_by: 'lister' })).id);
+    const seen: string[] = [];
+    for (let after: string | undefined; ; ) {
+      const page = await stores.jobs.list({ owner: 'lister' }, { size: 10, ...(after && { after }) });
+      seen.push(...page.jobs.map(({ id }) => id));
+      if (page.after === null) break;
+      after = page.after;
+      await accept({ host: 'list', created_by: 'lister' });
+    }
+    expect(seen).toEqual(ids.toReversed());
+  });
+
+  it('filters by state, label, host and time', async () => {
+    const job = await accept({ host: 'f1', labels: { tier: 'db' } });
+    const other = await accept({ host: 'f1', labels: { tier: 'web' } });
+    const ids = async (filter: Parameters<Stores['jobs']['list']>[0]) =>
+      (await stores.jobs.list(filter, { size: 50 })).jobs.map(({ id }) => id);
+    expect(await ids({ host: 'f1', label: { tier: 'db' } })).toEqual([job.id]);
+    expect(await ids({ host: 'f1', state: ['running'] })).toEqual([]);
+    expect(await ids({ host: 'f1', state: ['queued', 'running'] })).toEqual([other.id, job.id]);
+    expect(await ids({ host: 'f1', created_after: other.created_at + 1 })).toEqual([]);
+  });
+});
+
+it('removing a record leaves no key of it, but waits for its deliveries', async () => {
+  const empty = await openStores(redis.url, { prefix: '{removal}' });
+  const made = await empty.jobs.accept(newJob({ host: 'r', command: 'true' }), {
+    key: 'k',
+    fingerprint: 'f',
+  });
+  const job = await empty.jobs.transition(
+    made.kind === 'accepted' ? made.job : newJob({ host: '', command: '' }),
+    'queued',
+    'canceled',
+    {
+      outcome: outcome('canceled'),
+      tails: { stdout: Buffer.from('x'), stderr: Buffer.alloc(0) },
+      why: '',
+    },
+  );
+  if (!job) throw new Error('not moved');
+  await empty.redis.sadd(empty.keys.deliveriesPending(job.id), 'msg');
+  expect(await empty.jobs.remove(job)).toBe(false);
+  await empty.redis.del(empty.keys.deliveriesPending(job.id));
+  expect(await empty.jobs.remove(job)).toBe(true);
+  const left = await empty.redis.keys('{removal}*');
+  expect(left.filter((key) => key.includes(job.id) || key.includes('idempotency'))).toEqual([]);
+  expect(await empty.redis.zcard(empty.keys.jobsAll)).toBe(0);
+  await empty.close();
+});

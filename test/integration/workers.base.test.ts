@@ -1,0 +1,118 @@
+/** The workers with agents of each Base generation, through the launcher and without it. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Workers } from '../../src/workers/main.ts';
+import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
+import { startRedis, type TestRedis } from '../helpers/redis.ts';
+import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+import { until } from '../helpers/until.ts';
+import { endOf, runToEnd, startTestWorkers, stateOf } from '../helpers/workers.ts';
+
+let redis: TestRedis;
+let stores: Stores;
+let workers: Workers;
+const agents = new Map<string, BaseAgent>();
+
+beforeAll(async () => {
+  redis = await startRedis();
+  stores = await openStores(redis.url);
+  for (const generation of ['A', 'B', 'C'] as const) {
+    const agent = await startBaseAgent({ generation, rate: null });
+    agents.set(generation, agent);
+    const { address, token, fingerprint } = agent;
+    await stores.hosts.put(generation, { address, token, tls: { fingerprint } });
+  }
+  workers = await startTestWorkers(redis.url, stores);
+}, 30_000);
+
+afterAll(async () => {
+  await workers?.close();
+  for (const agent of agents.values()) await agent.close();
+  await stores?.close();
+  await redis?.stop();
+});
+
+const agentOf = (generation: string) => agents.get(generation) as BaseAgent;
+
+describe.each(['A', 'B', 'C'])('a job on a Base agent of generation %s', (generation) => {
+  it.each(['sync', 'async', 'tmux'] as const)(
+    'in mode %s has its own code and all of its output',
+    async (mode) => {
+      const job = await runToEnd(stores, {
+        host: generation,
+        mode,
+        command: 'echo one; echo two >&2; sleep 0.2; exit 3',
+      });
+      expect(job).toMatchObject({
+        state: 'failed',
+        started_by: 'base+launcher',
+        outcome: { return_code: 3 },
+      });
+      const tails = await stores.jobs.tails(job.id);
+      expect(tails?.stdout.toString()).toBe('one\n');
+      expect(tails?.stderr.toString()).toBe('two\n');
+    },
+  );
+
+  it('whose start was answered by a broken connection is started once', async () => {
+    const agent = agentOf(generation);
+    await runToEnd(stores, { host: generation, command: 'true' });
+    agent.fault('/run', { kind: 'reset', when: 'after' });
+    const file = `${agent.home}/starts-${generation}`;
+    const job = await runToEnd(stores, {
+      host: generation,
+      command: `echo started >> ${file}; sleep 0.5; cat ${file}`,
+    });
+    expect(job).toMatchObject({ state: 'succeeded', attempt: 1 });
+    expect((await stores.jobs.tails(job.id))?.stdout.toString()).toBe('started\n');
+  });
+
+  it('is canceled, and its processes are gone', async () => {
+    const { id } = await stores.submit(
+      newJob({ host: generation, command: 'trap "" TERM; sleep 300 & sleep 300' }),
+    );
+    await stateOf(stores, id, 'running');
+    await stores.cancel(id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
+    expect(await endOf(stores, id)).toMatchObject({
+      state: 'canceled',
+      outcome: { kind: 'canceled', proof: 'group+marker' },
+    });
+  });
+
+  it('waits while the agent answers 503, and is started under the same token', async () => {
+    const busy = { kind: 'reply', status: 503, headers: { 'retry-after': '1' } } as const;
+    agentOf(generation).fault('/run', busy);
+    const job = await runToEnd(stores, { host: generation, command: 'true' });
+    expect(job).toMatchObject({ state: 'succeeded', attempt: 1 });
+  });
+});
+
+it('a host that refuses the token is misconfigured, and its job goes on when it is mended', async () => {
+  const agent = agentOf('C');
+  agent.refuseToken();
+  const { id } = await stores.submit(newJob({ host: 'C', command: 'echo mended' }));
+  await until(async () => (await stores.hosts.health('C')).status === 'misconfigured');
+  expect(await stores.jobs.get(id)).toMatchObject({ state: 'queued' });
+  agent.mend();
+  expect(await endOf(stores, id, 30_000)).toMatchObject({ state: 'succeeded' });
+  expect(await stores.hosts.health('C')).toMatchObject({ status: 'up', cause: null });
+});
+
+it('a running job of a host that falls silent is unreachable, and takes its true state afterwards', async () => {
+  const agent = agentOf('A');
+  const { id } = await stores.submit(newJob({ host: 'A', command: 'sleep 1; exit 4', poll_interval: 1 }));
+  await stateOf(stores, id, 'running');
+  await agent.stopListening();
+  await stateOf(stores, id, 'unreachable');
+  await agent.startListening();
+  expect(await endOf(stores, id, 30_000)).toMatchObject({ state: 'failed', outcome: { return_code: 4 } });
+});
+
+it('without the launcher an ambiguous start ends lost, and nothing is started a second time', async () => {
+  const agent = agentOf('A');
+  await stores.hosts.put('A', { launcher: false });
+  agent.fault('/run', { kind: 'reset', when: 'after' });
+  const job = await runToEnd(stores, { host: 'A', command: 'echo plain' });
+  expect(job).toMatchObject({ state: 'lost', started_by: 'base', outcome: { kind: 'ambiguous_start' } });
+  expect(agent.startsOf('echo plain')).toBe(1);
+  await stores.hosts.put('A', { launcher: true });
+});
