@@ -16,9 +16,13 @@ export const TEST_CONFIG: WorkersDeps['config'] = {
 };
 
 /** `TEST_LOG=debug` shows their log. */
-export function startTestWorkers(redisUrl: string, stores: Stores): Promise<Workers> {
+export function startTestWorkers(
+  redisUrl: string,
+  stores: Stores,
+  config: Partial<WorkersDeps['config']> = {},
+): Promise<Workers> {
   const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
-  return startWorkers({ config: TEST_CONFIG, redisUrl, sealer: stores.sealer, log });
+  return startWorkers({ config: { ...TEST_CONFIG, ...config }, redisUrl, sealer: stores.sealer, log });
 }
 
 /** Submits a job and waits for its end. */

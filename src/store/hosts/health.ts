@@ -57,6 +57,7 @@ return 1
 const pinScript = defineScript(`
 if ARGV[2] == '1' then
   redis.call('HSET', KEYS[1], 'pinned_fingerprint', ARGV[1])
+  redis.call('HDEL', KEYS[1], 'retry_at')
 else
   redis.call('HSETNX', KEYS[1], 'pinned_fingerprint', ARGV[1])
 end

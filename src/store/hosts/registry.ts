@@ -22,8 +22,10 @@ local holder = redis.call('GET', KEYS[3])
 if holder and holder ~= ARGV[3] then return 'held by ' .. holder end
 if KEYS[2] ~= KEYS[1] then
   redis.call('DEL', KEYS[2])
-  redis.call('HDEL', KEYS[5], 'pinned_fingerprint', 'agent', 'retry_at')
+  redis.call('HDEL', KEYS[5], 'pinned_fingerprint', 'agent')
 end
+-- What was changed may have mended it: it is tried at once.
+redis.call('HDEL', KEYS[5], 'retry_at')
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[4], 0, ARGV[3])
