@@ -1,0 +1,143 @@
+/**
+ * What is found out about a host by asking it now, and what to do about each thing that is wrong. What cannot be
+ * told, because something before it failed, is null and not a guess. The answer is recorded, as any contact is.
+ */
+import type { AgentPort, DialHost } from '../job/agent-port.ts';
+import { type ErrorCode, SluiceError } from '../job/errors.ts';
+import type { AgentFacts, HostConfig } from '../job/host.ts';
+import type { HostStore } from '../store/hosts.ts';
+import type { Wake } from '../store/queues.ts';
+import type { Calling } from './calling.ts';
+
+export const CHECKS = ['reachable', 'certificate', 'token', 'users', 'launcher', 'clock'] as const;
+
+export interface Check {
+  name: (typeof CHECKS)[number];
+  /** Null: could not be told, or does not apply. */
+  ok: boolean | null;
+  cause: string | null;
+  remedy: string | null;
+}
+
+export interface HostCheckDeps {
+  hosts: Pick<HostStore, 'contacted' | 'failed' | 'pin'>;
+  agents: Pick<AgentPort, 'ping' | 'prepare'>;
+  wake: Pick<Wake, 'dispatch' | 'follow'>;
+  calling: Calling;
+}
+
+/** Commands started or ended by a clock that is wrong by more have misleading times. */
+const TOLERATED_SKEW_MS = 30_000;
+
+export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps) {
+  return async (host: HostConfig): Promise<Check[]> => {
+    const ask = async (dial: DialHost): Promise<Check[]> => {
+      try {
+        const { facts, fingerprint } = await agents.ping(dial);
+        await recordContact(host, facts, fingerprint);
+        return [
+          passed('reachable'),
+          passed('certificate'),
+          passed('token'),
+          checkUsers(host, facts),
+          await checkLauncher(host, dial, facts),
+          checkClock(facts),
+        ];
+      } catch (error) {
+        if (!(error instanceof SluiceError)) throw error;
+        return await recordFailure(host, error);
+      }
+    };
+    return calling.call(host, ask, { evenIfDown: true });
+  };
+
+  async function recordContact(host: HostConfig, facts: AgentFacts, fingerprint: string | null) {
+    if (fingerprint !== null && 'pin' in host.tls) {
+      await hosts.pin(host.name, fingerprint, { replace: false });
+    }
+    if (!(await hosts.contacted(host.name, facts))) return;
+    // What has waited for the host goes on; a lost wake-up is the sweep's.
+    await Promise.allSettled([wake.dispatch(host.name), wake.follow(host.name)]);
+  }
+
+  async function recordFailure(host: HostConfig, error: SluiceError): Promise<Check[]> {
+    const { at, remedy } = FAULTS[error.code] ?? { at: 'reachable', remedy: 'See the log of the agent.' };
+    const status = at === 'reachable' ? 'unreachable' : 'misconfigured';
+    await hosts.failed(host.name, { status, cause: error.message, remedy });
+    const before = CHECKS.slice(0, CHECKS.indexOf(at)).map(passed);
+    const after = CHECKS.slice(before.length + 1).map(untold);
+    return [...before, { name: at, ok: false, cause: error.message, remedy }, ...after];
+  }
+
+  async function checkLauncher(host: HostConfig, dial: DialHost, facts: AgentFacts): Promise<Check> {
+    if (facts.kind === 'full' || !host.launcher) return untold('launcher');
+    const user = host.allowed_users?.includes(null) === false ? (host.allowed_users[0] ?? null) : null;
+    try {
+      await agents.prepare(dial, facts, user);
+      return passed('launcher');
+    } catch (error) {
+      if (!(error instanceof SluiceError)) throw error;
+      const remedy =
+        "The launcher needs a directory of the user's own on the host that it can write to; else set launcher to false.";
+      return { name: 'launcher', ok: false, cause: error.message, remedy };
+    }
+  }
+}
+
+function checkUsers(host: HostConfig, facts: AgentFacts): Check {
+  const missing = host.allowed_users?.filter(
+    (user) => user !== null && facts.users?.includes(user) === false,
+  );
+  if (!missing || missing.length === 0) return passed('users');
+  return {
+    name: 'users',
+    ok: false,
+    cause: `The agent may not run commands as ${missing.join(', ')}.`,
+    remedy: "Add them to the policy file on the host, or take them out of the host's allowed_users.",
+  };
+}
+
+function checkClock({ clock_skew_ms }: AgentFacts): Check {
+  if (Math.abs(clock_skew_ms) <= TOLERATED_SKEW_MS) return passed('clock');
+  const seconds = Math.round(clock_skew_ms / 1_000);
+  return {
+    name: 'clock',
+    ok: false,
+    cause: `The host's clock is ${Math.abs(seconds)} s ${seconds > 0 ? 'ahead' : 'behind'}.`,
+    remedy: 'Synchronize the clocks of the host and of the gateway (NTP).',
+  };
+}
+
+/** Where a failed ping shows what is wrong: everything before it was passed. */
+const FAULTS: Partial<Record<ErrorCode, { at: Check['name']; remedy: string }>> = {
+  agent_unreachable: {
+    at: 'reachable',
+    remedy: 'Is the agent running, and does a firewall let the gateway in?',
+  },
+  agent_reply_lost: {
+    at: 'reachable',
+    remedy: 'Something listens there but does not answer: see the log of the agent.',
+  },
+  agent_reply_invalid: {
+    at: 'reachable',
+    remedy: 'Something else than an agent answers there: check the address.',
+  },
+  agent_certificate_changed: {
+    at: 'certificate',
+    remedy:
+      'If the agent was reinstalled on purpose, take its certificate with :trust; else find out who answers there.',
+  },
+  agent_token_refused: { at: 'token', remedy: "Set the host's token to the one in the agent's token file." },
+  agent_address_refused: {
+    at: 'token',
+    remedy: "Add the gateway's address to the agent's list of allowed addresses.",
+  },
+};
+
+function passed(name: Check['name']): Check {
+  return { name, ok: true, cause: null, remedy: null };
+}
+
+function untold(name: Check['name']): Check {
+  return { name, ok: null, cause: null, remedy: null };
+}

@@ -1,0 +1,58 @@
+/** What Prometheus reads: requests by route and status, jobs by state, held requests, and the process itself. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
+import type { JobStore } from '../store/jobs.ts';
+import type { Holds } from './holds.ts';
+import type { Api } from './instance.ts';
+
+export interface MetricsDeps {
+  jobs: Pick<JobStore, 'counts'>;
+  holds: Pick<Holds, 'count'>;
+}
+
+/** @returns the text for `GET /metrics` */
+export function measureRequests(app: Api, { jobs, holds }: MetricsDeps): Registry {
+  const registry = new Registry();
+  const registers = [registry];
+  collectDefaultMetrics({ register: registry });
+  const requests = new Counter({
+    name: 'sluice_http_requests_total',
+    help: 'HTTP requests by route, method and status.',
+    labelNames: ['method', 'route', 'status'],
+    registers,
+  });
+  const duration = new Histogram({
+    name: 'sluice_http_request_duration_seconds',
+    help: 'Time to the reply by route; long polls are as long as they were held.',
+    labelNames: ['method', 'route'],
+    buckets: [0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30, 60],
+    registers,
+  });
+  new Gauge({
+    name: 'sluice_http_held_requests',
+    help: 'Long polls and streams that are open now.',
+    registers,
+    collect() {
+      this.set(holds.count());
+    },
+  });
+  new Gauge({
+    name: 'sluice_jobs',
+    help: 'Stored jobs by state.',
+    labelNames: ['state'],
+    registers,
+    async collect() {
+      this.reset();
+      // Without the store the other metrics still say something: this one is missing then.
+      const counts = await jobs.counts().catch(() => ({}));
+      for (const [state, count] of Object.entries(counts)) this.set({ state }, count);
+    },
+  });
+
+  app.addHook('onResponse', async ({ method, routeOptions }, reply) => {
+    // The route and not the path: paths are made up by callers, and each would be a series of its own.
+    const route = routeOptions.url ?? 'none';
+    requests.inc({ method, route, status: reply.statusCode });
+    duration.observe({ method, route }, reply.elapsedTime / 1_000);
+  });
+  return registry;
+}

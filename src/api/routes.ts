@@ -1,0 +1,90 @@
+/** All routes, with what each of them works with made once. A route that is not listed here does not exist. */
+import type { Registry } from 'prom-client';
+import type { AgentPort } from '../job/agent-port.ts';
+import type { ApiKeyStore } from '../store/api-keys.ts';
+import type { Feed } from '../store/feed.ts';
+import type { HostStore } from '../store/hosts.ts';
+import type { Cancel } from '../store/jobs/cancel.ts';
+import type { JobStore } from '../store/jobs.ts';
+import type { Wake } from '../store/queues.ts';
+import type { Redis } from '../store/redis.ts';
+import type { Sealer } from '../store/sealing.ts';
+import type { SlotStore } from '../store/slots.ts';
+import { createCalling } from './calling.ts';
+import { createChangeTail } from './change-tail.ts';
+import type { Holds } from './holds.ts';
+import { createHostChecks } from './host-checks.ts';
+import type { Api } from './instance.ts';
+import { createPageTokens } from './page-tokens.ts';
+import { createReadiness } from './readiness.ts';
+import { eventsRoute } from './routes/events.ts';
+import { checkHostRoute } from './routes/hosts/check.ts';
+import { putHostRoute } from './routes/hosts/put.ts';
+import { readHostRoutes } from './routes/hosts/read.ts';
+import { removeHostRoute } from './routes/hosts/remove.ts';
+import { trustHostRoute } from './routes/hosts/trust.ts';
+import { cancelRoute } from './routes/jobs/cancel.ts';
+import { cancelManyRoute } from './routes/jobs/cancel-many.ts';
+import { jobEventsRoute } from './routes/jobs/events.ts';
+import { listRoute } from './routes/jobs/list.ts';
+import { logsRoute } from './routes/jobs/logs.ts';
+import { createReadOutput } from './routes/jobs/output.ts';
+import { readRoute } from './routes/jobs/read.ts';
+import { submitRoute } from './routes/jobs/submit.ts';
+import { waitRoute } from './routes/jobs/wait.ts';
+import { operatingRoutes } from './routes/operating.ts';
+import { createWaits } from './waiting.ts';
+
+/** What the API is built from. */
+export interface Given {
+  redis: Redis;
+  jobs: JobStore;
+  hosts: HostStore;
+  apiKeys: ApiKeyStore;
+  feed: Feed;
+  slots: SlotStore;
+  wake: Wake;
+  cancelJob: Cancel;
+  agents: AgentPort;
+  sealer: Sealer;
+  /** @returns why this address may not be called back; null if it may */
+  refuseCallback: (url: string) => Promise<string | null>;
+}
+
+/** What it makes of itself. */
+interface Made {
+  holds: Holds;
+  registry: Registry;
+  /** Aborted when the server begins to close. */
+  closing: AbortSignal;
+}
+
+export function registerRoutes(app: Api, given: Given & Made): void {
+  const waits = createWaits(given);
+  const changeTail = createChangeTail(given.feed);
+  const calling = createCalling(given);
+  const pageTokens = createPageTokens(given.sealer.pepper);
+  const deps = { ...given, waits, changeTail, calling, pageTokens };
+  app.addHook('onClose', async () => {
+    waits.close();
+    changeTail.close();
+  });
+
+  submitRoute(app, deps);
+  listRoute(app, deps);
+  waitRoute(app, deps);
+  cancelManyRoute(app, deps);
+  readRoute(app, deps);
+  cancelRoute(app, deps);
+  logsRoute(app, { ...deps, readOutput: createReadOutput(deps) });
+  jobEventsRoute(app, deps);
+  eventsRoute(app, deps);
+
+  putHostRoute(app, deps);
+  readHostRoutes(app, deps);
+  checkHostRoute(app, { ...deps, checkHost: createHostChecks(deps) });
+  trustHostRoute(app, deps);
+  removeHostRoute(app, deps);
+
+  operatingRoutes(app, { ...deps, readiness: createReadiness(deps) });
+}

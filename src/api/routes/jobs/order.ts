@@ -1,0 +1,96 @@
+/**
+ * From a valid body to a job: what a schema cannot say (bytes, times, texts that no shell can take), and the
+ * record with its defaults filled in. Pure but for the id and the sealing.
+ */
+import { decodeTime, monotonicFactory } from 'ulid';
+import { SluiceError } from '../../../job/errors.ts';
+import type { HostConfig } from '../../../job/host.ts';
+import { type Job, NOT_STARTED } from '../../../job/record.ts';
+import type { Sealer } from '../../../store/sealing.ts';
+import { COMMAND_BYTES, ENV_BYTES, type SubmitBody } from './submit.schema.ts';
+
+/** @throws SluiceError invalid_request with the field at fault */
+export function checkBody(body: SubmitBody): void {
+  const texts = { command: body.command, shell: body.shell, workdir: body.workdir };
+  for (const [field, text] of Object.entries(texts)) checkText(field, text ?? '');
+  if (Buffer.byteLength(body.command) > COMMAND_BYTES) refuse('command', 'is larger than 64 KiB');
+  if (body.command.trim() === '') refuse('command', 'is empty');
+  for (const field of ['env', 'secret_env'] as const) checkEnvironment(field, body[field] ?? {});
+  for (const [name, value] of Object.entries(body.labels ?? {})) checkText(`labels.${name}`, value);
+  const twice = Object.keys(body.env ?? {}).find((name) => Object.hasOwn(body.secret_env ?? {}, name));
+  if (twice !== undefined) refuse(`secret_env.${twice}`, 'is in env too');
+}
+
+/**
+ * @param deps.now the store's clock, in ms
+ * @returns how to make a new record; ids grow within a process, and carry the time of `created_at`
+ */
+export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'seal'> }) {
+  const nextUlid = monotonicFactory();
+
+  return (body: SubmitBody, host: HostConfig, from: { caller: string; traceparent: string | null }): Job => {
+    const ulid = nextUlid(deps.now());
+    const id = `job_${ulid}`;
+    const created_at = decodeTime(ulid);
+    return {
+      ...NOT_STARTED,
+      state: 'queued',
+      version: 1,
+      id,
+      target_server: body.target_server,
+      host: host.name,
+      command: body.command,
+      mode: body.mode,
+      job_user: body.job_user ?? null,
+      sealed_env: sealEnvironment(deps.sealer, id, body),
+      shell: body.shell ?? null,
+      workdir: body.workdir ?? null,
+      timeout_seconds: body.timeout_seconds ?? null,
+      start_deadline_seconds: body.start_deadline_seconds,
+      lost_after_seconds: body.lost_after_seconds,
+      poll_interval: body.poll_interval,
+      not_before: startTime(body, created_at),
+      labels: body.labels ?? {},
+      on_ambiguous_start: body.on_ambiguous_start,
+      leftovers: body.leftovers,
+      callback_url: body.callback_url ?? null,
+      created_by: from.caller,
+      created_at,
+      traceparent: from.traceparent,
+    };
+  };
+}
+
+function startTime({ not_before, start_deadline_seconds }: SubmitBody, now: number): number | null {
+  if (not_before === undefined || not_before === null) return null;
+  const at = Date.parse(not_before);
+  if (Number.isNaN(at)) refuse('not_before', 'is no time');
+  if (at >= now + start_deadline_seconds * 1_000) {
+    refuse('not_before', 'lies behind the start deadline; raise start_deadline_seconds');
+  }
+  return at;
+}
+
+function sealEnvironment(sealer: Pick<Sealer, 'seal'>, id: string, body: SubmitBody): string | null {
+  const { env, secret_env } = body;
+  if (env === undefined && secret_env === undefined) return null;
+  return sealer.seal(JSON.stringify({ env, secret_env }), `job:${id}:env`);
+}
+
+function checkEnvironment(field: string, env: Record<string, string>): void {
+  for (const [name, value] of Object.entries(env)) checkText(`${field}.${name}`, value);
+  const bytes = Object.entries(env)
+    .flat()
+    .reduce((sum, text) => sum + Buffer.byteLength(text), 0);
+  if (bytes > ENV_BYTES) refuse(field, 'is larger than 32 KiB');
+}
+
+/** A NUL ends a string on the host; a lone surrogate has no UTF-8. Either would change the text silently. */
+function checkText(field: string, text: string): void {
+  if (text.includes('\0')) refuse(field, 'contains a NUL');
+  if (!text.isWellFormed()) refuse(field, 'contains half a surrogate pair, which has no UTF-8');
+}
+
+function refuse(field: string, what: string): never {
+  throw new SluiceError('invalid_request', `${field} ${what}`, { fields: { field } });
+}

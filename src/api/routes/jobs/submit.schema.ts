@@ -1,0 +1,105 @@
+/** The body of `POST /v1/jobs`. Lengths here are in characters; those in bytes are checked beside it. */
+import Type, { type Static } from 'typebox';
+import { MODES } from '../../../job/record.ts';
+import { ENV_NAME, USER_NAME } from '../../../protocol/agent.ts';
+
+const YEAR_SECONDS = 31_536_000;
+
+/** Fields of the contract that this gateway does not do yet. */
+export const NOT_YET = ['unique_key', 'on_duplicate', 'retry', 'priority'] as const;
+
+/** In bytes of UTF-8. */
+export const COMMAND_BYTES = 65_536;
+export const ENV_BYTES = 32_768;
+
+const Environment = (description: string) =>
+  Type.Unsafe<Record<string, string>>({
+    type: 'object',
+    propertyNames: { pattern: ENV_NAME.source, maxLength: 255 },
+    additionalProperties: { type: 'string' },
+    description,
+  });
+
+const optionalText = (description: string, more: object = {}) =>
+  Type.Optional(Type.Unsafe<string | null>({ type: ['string', 'null'], minLength: 1, description, ...more }));
+
+const seconds = (value: number, description: string) =>
+  Type.Integer({ minimum: 1, maximum: YEAR_SECONDS, default: value, description });
+
+export const Labels = Type.Unsafe<Record<string, string>>({
+  type: 'object',
+  maxProperties: 16,
+  propertyNames: { pattern: '^[A-Za-z0-9._/-]{1,63}$' },
+  additionalProperties: { type: 'string', maxLength: 255 },
+  description: 'For filters and people: up to 16, names of letters, digits and `._/-`.',
+});
+
+export const SubmitBody = Type.Object(
+  {
+    target_server: Type.String({
+      minLength: 1,
+      maxLength: 260,
+      description: "A registered host's name, or `host:port`.",
+    }),
+    command: Type.String({
+      minLength: 1,
+      maxLength: COMMAND_BYTES,
+      description: 'A shell command line, up to 64 KiB of UTF-8.',
+    }),
+    mode: Type.Unsafe<(typeof MODES)[number]>({
+      type: 'string',
+      enum: [...MODES],
+      default: 'async',
+      description:
+        '`sync`: short, the finished job carries its output; `async`: a detached process; `tmux`: a detached ' +
+        'tmux session that a person on the host can attach to.',
+    }),
+    job_user: optionalText("The unix user to run as; null: the agent's own (root, by custom).", {
+      pattern: USER_NAME.source,
+    }),
+    env: Type.Optional(Environment("Added to the command's environment; up to 32 KiB of UTF-8.")),
+    secret_env: Type.Optional(
+      Environment('The same, only to agents that keep it out of `ps` and of their own files; up to 32 KiB.'),
+    ),
+    shell: optionalText('The shell to run the command line with, where the agent supports it.', {
+      maxLength: 4_096,
+    }),
+    workdir: optionalText('The working directory, where the agent supports it.', { maxLength: 4_096 }),
+    timeout_seconds: Type.Optional(
+      Type.Unsafe<number | null>({
+        type: ['integer', 'null'],
+        minimum: 1,
+        maximum: YEAR_SECONDS,
+        description: 'How long an attempt may run, in seconds from its start on the host; null: no limit.',
+      }),
+    ),
+    start_deadline_seconds: seconds(604_800, 'The first attempt not started so many seconds on: `expired`.'),
+    lost_after_seconds: seconds(86_400, 'Silent for so many seconds: `lost`.'),
+    poll_interval: Type.Integer({
+      minimum: 1,
+      maximum: 3_600,
+      default: 15,
+      description: 'The longest pause between two questions to the agent about it, in seconds.',
+    }),
+    not_before: optionalText('Do not start before then. RFC 3339.', { format: 'date-time' }),
+    labels: Type.Optional(Labels),
+    on_ambiguous_start: Type.Unsafe<'lose' | 'retry'>({
+      type: 'string',
+      enum: ['lose', 'retry'],
+      default: 'lose',
+      description: 'What to do where a start may or may not have happened and nothing can tell.',
+    }),
+    leftovers: Type.Unsafe<'keep' | 'kill'>({
+      type: 'string',
+      enum: ['keep', 'kill'],
+      default: 'keep',
+      description: 'What to do with processes that outlive the main one.',
+    }),
+    callback_url: optionalText("Told of the job's end and of its corrections (see Webhooks).", {
+      format: 'uri',
+      maxLength: 2_048,
+    }),
+  },
+  { additionalProperties: false },
+);
+export type SubmitBody = Static<typeof SubmitBody>;

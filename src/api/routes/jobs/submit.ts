@@ -1,0 +1,159 @@
+/**
+ * `POST /v1/jobs`: accepts a job. The reply is sent once the record is durable, and not before; from then on
+ * nothing that goes wrong here may turn it into a failure, because the job will run.
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import { SluiceError } from '../../../job/errors.ts';
+import type { Job } from '../../../job/record.ts';
+import { isOver } from '../../../job/states.ts';
+import { JobView, jobView } from '../../../protocol/job-view.ts';
+import type { ApiKeyStore } from '../../../store/api-keys.ts';
+import type { HostStore } from '../../../store/hosts.ts';
+import type { JobStore } from '../../../store/jobs.ts';
+import type { Wake } from '../../../store/queues.ts';
+import type { Sealer } from '../../../store/sealing.ts';
+import { clientGone } from '../../client-gone.ts';
+import type { Holds } from '../../holds.ts';
+import { fingerprint, parseIdempotencyKey } from '../../idempotency.ts';
+import type { Api } from '../../instance.ts';
+import { parsePrefer } from '../../prefer.ts';
+import { createStoreClock } from '../../store-clock.ts';
+import type { Waits } from '../../waiting.ts';
+import { checkBody, createOrders } from './order.ts';
+import { checkAgent, checkGrants } from './permission.ts';
+import { showJob } from './show.ts';
+import { NOT_YET, SubmitBody } from './submit.schema.ts';
+
+export interface SubmitDeps {
+  jobs: Pick<JobStore, 'accept' | 'now' | 'tails' | 'output'>;
+  hosts: Pick<HostStore, 'resolve' | 'health'>;
+  apiKeys: Pick<ApiKeyStore, 'callbackSecret'>;
+  wake: Pick<Wake, 'dispatch'>;
+  sealer: Pick<Sealer, 'seal' | 'pepper'>;
+  /** @returns why this address may not be called; null if it may */
+  refuseCallback: (url: string) => Promise<string | null>;
+  waits: Waits;
+  holds: Holds;
+}
+
+export function submitRoute(app: Api, deps: SubmitDeps): void {
+  const { jobs, hosts, wake, sealer } = deps;
+  const order = createOrders({ now: createStoreClock(jobs), sealer });
+
+  app.post(
+    '/v1/jobs',
+    {
+      config: { scope: 'jobs:submit', audit: 'job.submit', notYet: NOT_YET },
+      schema: {
+        tags: ['Jobs'],
+        summary: 'Run a command on a host',
+        description:
+          'Answers 202 once the job is durable. `Prefer: wait=N` (60 s at most) holds the reply until the job is ' +
+          'over (200) or the time has passed (202). `Idempotency-Key` makes a repetition answer with the first job.',
+        body: SubmitBody,
+        response: { 200: JobView, 202: JobView },
+      },
+    },
+    async (request, reply) => {
+      const { body, caller } = request;
+      request.audited.target_server = body.target_server;
+      checkBody(body);
+      const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key']);
+      const host = await hosts.resolve(body.target_server);
+      if (!host) throw targetUnknown(body.target_server);
+      checkGrants(caller, host, body.job_user ?? null);
+      checkAgent(body, host, (await hosts.health(host.name)).agent);
+      await checkCallback(body.callback_url ?? null, caller.name);
+
+      const job = order(body, host, { caller: caller.name, traceparent: traceparent(request) });
+      const accepted = await jobs.accept(
+        job,
+        idempotencyKey === null
+          ? undefined
+          : { key: idempotencyKey, fingerprint: fingerprint(body, sealer.pepper) },
+      );
+      if (accepted.kind === 'conflict') throw keyReused(accepted.id);
+      if (accepted.kind === 'replayed') reply.header('idempotency-replayed', 'true');
+      else if (accepted.wake) wakeDispatcher(request, host.name);
+      Object.assign(request.audited, {
+        job: accepted.job.id,
+        host: host.name,
+        replayed: accepted.kind === 'replayed',
+      });
+
+      const settled = await waitAsPreferred(request, reply, accepted.job);
+      reply.header('location', `/v1/jobs/${settled.id}`).header('etag', `"${settled.version}"`);
+      return reply.code(isOver(settled.state) ? 200 : 202).send(await showSafely(request, settled));
+    },
+  );
+
+  async function checkCallback(url: string | null, owner: string): Promise<void> {
+    if (url === null) return;
+    const field = { fields: { field: 'callback_url' } };
+    const refusal = await deps.refuseCallback(url);
+    if (refusal !== null) throw new SluiceError('callback_url_forbidden', refusal, field);
+    if ((await deps.apiKeys.callbackSecret(owner)) !== null) return;
+    throw new SluiceError('callback_secret_missing', `the API key ${owner} has no callback secret`, field);
+  }
+
+  /** Nobody waits for it: where it fails, the sweep finds the armed host. */
+  function wakeDispatcher(request: FastifyRequest, host: string): void {
+    wake.dispatch(host).catch((error: Error) => {
+      request.log.warn({ event: 'job.wake.failed', host, reason: error.message }, 'left to the sweep');
+    });
+  }
+
+  async function waitAsPreferred(request: FastifyRequest, reply: FastifyReply, job: Job): Promise<Job> {
+    const { waitSeconds, applied } = parsePrefer(request.headers.prefer);
+    if (applied === null) return job;
+    const release = waitSeconds > 0 ? deps.holds.takeIfFree(request.caller.name) : null;
+    if (waitSeconds > 0 && !release) return job;
+    reply.header('preference-applied', applied);
+    if (!release) return job;
+    try {
+      const watch = { id: job.id, ready: ({ state }: Pick<Job, 'state'>) => isOver(state) };
+      const options = { seconds: waitSeconds, mode: 'all', signal: clientGone(reply) } as const;
+      const [now] = await deps.waits.until([watch], options);
+      return now ?? job;
+    } catch (error) {
+      logAfterAcceptance(request, error);
+      return job;
+    } finally {
+      release();
+    }
+  }
+
+  async function showSafely(request: FastifyRequest, job: Job) {
+    try {
+      return await showJob(jobs, job);
+    } catch (error) {
+      logAfterAcceptance(request, error);
+      return jobView(job);
+    }
+  }
+}
+
+function logAfterAcceptance(request: FastifyRequest, error: unknown): void {
+  const reason = error instanceof Error ? error.message : String(error);
+  request.log.warn({ event: 'job.submit.read_failed', reason }, 'accepted all the same');
+}
+
+function targetUnknown(target: string): SluiceError {
+  const detail = `${target} is no registered host, and no address pattern admits it`;
+  return new SluiceError('target_unknown', detail, { fields: { field: 'target_server' } });
+}
+
+function keyReused(id: string): SluiceError {
+  const detail = `the Idempotency-Key belongs to ${id}, which was asked for with another body`;
+  return new SluiceError('idempotency_key_reused', detail, {
+    fields: { field: 'Idempotency-Key', job_id: id },
+  });
+}
+
+/** W3C trace context; anything else is left out, as the recommendation wants it. */
+function traceparent(request: FastifyRequest): string | null {
+  const header = request.headers.traceparent;
+  return typeof header === 'string' && /^[0-9a-f]{2}(?:-[0-9a-f]+)+$/.test(header) && header.length <= 128
+    ? header
+    : null;
+}

@@ -1,0 +1,70 @@
+/**
+ * Server-sent events: one stream to one caller. It says something now and then, so that no proxy takes it for
+ * dead, and ends when the caller goes away, the server closes, or the caller reads too slowly (it comes back
+ * with `Last-Event-ID` and misses nothing).
+ */
+import type { FastifyReply, FastifyRequest } from 'fastify';
+
+const HEARTBEAT_MS = 15_000;
+/** What may wait for a slow reader, in bytes. */
+const MAX_WAITING_BYTES = 4_194_304;
+
+export interface EventStream {
+  send(event: { id: string; event?: string; data: unknown }): void;
+  /** Aborted once nothing more can be sent. */
+  over: AbortSignal;
+  end(): void;
+}
+
+export function openEventStream(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  closing: AbortSignal,
+): EventStream {
+  const over = new AbortController();
+  const { raw } = reply;
+  reply.hijack();
+  raw.writeHead(200, {
+    ...(reply.getHeaders() as Record<string, string>),
+    'content-type': 'text/event-stream; charset=utf-8',
+    'cache-control': 'no-store',
+    'x-accel-buffering': 'no',
+  });
+  raw.write(': open\n\n');
+  const heartbeat = setInterval(() => write(': still here\n\n'), HEARTBEAT_MS);
+  raw.once('close', end);
+  raw.on('error', (error) => {
+    request.log.debug({ event: 'api.stream.broken', reason: error.message }, 'the caller went away');
+    end();
+  });
+  closing.addEventListener('abort', end, { signal: over.signal });
+  if (closing.aborted) end();
+
+  function write(text: string): void {
+    if (over.signal.aborted) return;
+    raw.write(text);
+    if (raw.writableLength > MAX_WAITING_BYTES) raw.destroy();
+  }
+
+  function end(): void {
+    if (over.signal.aborted) return;
+    over.abort();
+    clearInterval(heartbeat);
+    raw.end();
+  }
+
+  return {
+    send({ id, event, data }) {
+      // JSON has no line breaks of its own, so that one `data:` line is enough.
+      write(`${event ? `event: ${event}\n` : ''}id: ${id}\ndata: ${JSON.stringify(data)}\n\n`);
+    },
+    over: over.signal,
+    end,
+  };
+}
+
+/** `Last-Event-ID`, which browsers send when they come back. */
+export function lastEventId(request: FastifyRequest): string | undefined {
+  const header = request.headers['last-event-id'];
+  return typeof header === 'string' && header !== '' ? header : undefined;
+}
