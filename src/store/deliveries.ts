@@ -1,0 +1,92 @@
+/**
+ * Deliveries: each is one event of one job for one receiver, from the outbox to its end (`delivered` or `dead`).
+ *
+ * Invariants: an outbox entry goes in the script that makes its deliveries, so that it is neither lost nor told
+ * twice; a delivery waits in the queue of its receiver's origin until its end is committed, a request under way
+ * only holds a lease; at most `perOrigin` leases of one origin are out at once, in all processes.
+ */
+import { claim, takeDue } from './deliveries/claim.ts';
+import { expand, readOutbox } from './deliveries/expand.ts';
+import { get, list } from './deliveries/list.ts';
+import type { Delivery, DeliveryAttempt, NewDelivery } from './deliveries/record.ts';
+import { redeliver } from './deliveries/redeliver.ts';
+import { settle } from './deliveries/settle.ts';
+import type { OutboxEntry } from './jobs/codec.ts';
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+
+export { CALLBACKS } from './deliveries/places.ts';
+export type { Delivery, DeliveryAttempt, NewDelivery } from './deliveries/record.ts';
+
+/** A change waiting in the outbox; `entry` is null where its job is gone. */
+export interface Outgoing {
+  text: string;
+  entry: OutboxEntry | null;
+}
+
+/** A delivery that may be sent now, by whoever holds the lease. */
+export interface Claimed {
+  delivery: Delivery;
+  /** The lease's end on Redis' clock; also the fence: a settlement under an older lease is void. */
+  lease: number;
+}
+
+export interface Claim {
+  claimed: Claimed[];
+  /** When the origin should be looked at again: on Redis' clock, and in how many ms; null if nothing waits there. */
+  next: { at: number; inMs: number } | null;
+}
+
+export type Verdict =
+  | { kind: 'delivered' }
+  | { kind: 'retry'; delayMs: number }
+  | { kind: 'dead'; reason: string };
+
+export interface DeliveryList {
+  /** An endpoint's id, or `callbacks`. */
+  target: string;
+  /** `callbacks` only: whose. */
+  owner: string;
+  state?: 'dead';
+}
+
+export interface DeliveryStore {
+  /** The oldest changes of the outbox. */
+  outbox(limit: number): Promise<Outgoing[]>;
+  /** Takes a change out of the outbox and makes its deliveries; false if somebody else has. */
+  expand(outgoing: Outgoing, deliveries: NewDelivery[]): Promise<boolean>;
+  /** Origins with something due; each is named once in a while only, unless something new comes due. */
+  takeDue(limit: number): Promise<string[]>;
+  claim(origin: string, limits: { perOrigin: number; leaseMs: number }): Promise<Claim>;
+  /** Records an attempt and what follows from it; false if the lease had run out and somebody else took over. */
+  settle(claimed: Claimed, attempt: DeliveryAttempt, verdict: Verdict): Promise<boolean>;
+  get(id: string): Promise<Delivery | null>;
+  /** Newest first; null where `after` is not in the list. */
+  list(
+    of: DeliveryList,
+    page: { size: number; after?: string },
+  ): Promise<{ deliveries: Delivery[]; after: string | null } | null>;
+  /** Sends it again from the first attempt on, under its old id; one that is pending is sent now. */
+  redeliver(delivery: Delivery): Promise<Delivery | null>;
+  /** How many changes wait in the outbox, and how many deliveries are dead. */
+  counts(): Promise<{ outbox: number; dead: number }>;
+}
+
+export function createDeliveryStore({ redis, keys }: { redis: Redis; keys: Keys }): DeliveryStore {
+  return {
+    outbox: (limit) => readOutbox(redis, keys, limit),
+    expand: (outgoing, deliveries) => expand(redis, keys, outgoing, deliveries),
+    takeDue: (limit) => takeDue(redis, keys, limit),
+    claim: (origin, limits) => claim(redis, keys, origin, limits),
+    settle: (claimed, attempt, verdict) => settle(redis, keys, claimed, attempt, verdict),
+    get: (id) => get(redis, keys, id),
+    list: (of, page) => list(redis, keys, of, page),
+    async redeliver(delivery) {
+      return (await redeliver(redis, keys, delivery)) ? get(redis, keys, delivery.id) : null;
+    },
+    async counts() {
+      const [outbox, dead] = await Promise.all([redis.llen(keys.outbox), redis.zcard(keys.deliveriesDead)]);
+      return { outbox, dead };
+    },
+  };
+}
