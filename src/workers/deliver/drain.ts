@@ -1,0 +1,53 @@
+/**
+ * Sends what is due at one origin. Several runs may drain the same origin: the store hands out at most
+ * `perOrigin` leases to all of them together, so a slow receiver holds up nobody but itself.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Claim, Claimed, DeliveryStore } from '../../store/deliveries.ts';
+
+export interface DrainDeps {
+  deliveries: Pick<DeliveryStore, 'claim'>;
+  attempt: (claimed: Claimed) => Promise<void>;
+  /** Requests under way to one origin at once. */
+  perOrigin: number;
+  /** Longer than an attempt can last, with what is written before and after it. */
+  leaseMs: number;
+  /** An attempt could not be recorded: the store failed. It comes again when its lease ends. */
+  onError: (error: unknown) => void;
+}
+
+/** @returns when the origin should be looked at again; null if nothing waits there */
+export async function drainOrigin(
+  { deliveries, attempt, perOrigin, leaseMs, onError }: DrainDeps,
+  origin: string,
+  signal: AbortSignal,
+): Promise<Claim['next']> {
+  const underWay = new Set<Promise<void>>();
+  const start = (claimed: Claimed) => {
+    const done = attempt(claimed)
+      .catch(onError)
+      .finally(() => underWay.delete(done));
+    underWay.add(done);
+  };
+
+  try {
+    for (;;) {
+      const { claimed, next } = await deliveries.claim(origin, { perOrigin, leaseMs });
+      claimed.forEach(start);
+      if (underWay.size === 0) return next;
+      await oneEnds(underWay, next?.inMs ?? null);
+      if (signal.aborted) return next;
+    }
+  } finally {
+    await Promise.all(underWay);
+  }
+}
+
+/** Also returns when something comes due: a retry must not wait for a slow request to end. */
+async function oneEnds(underWay: Set<Promise<void>>, dueInMs: number | null): Promise<void> {
+  if (dueInMs === null) return Promise.race(underWay);
+  const enough = new AbortController();
+  const due = pause(dueInMs, undefined, { signal: enough.signal }).catch(() => undefined);
+  await Promise.race([...underWay, due]);
+  enough.abort();
+}
