@@ -69,12 +69,15 @@ export type LauncherReport =
       eof: boolean;
     };
 
-/** The first report of `token`, or without one simply the first; null where there is none to be read. */
+/**
+ * What was said of `token`, or without one simply the first report; null where there is none to be read. A refusal
+ * that names no token is about the directory, and so about every token.
+ */
 export function parseLauncherReport(stdout: string, token?: string): LauncherReport | null {
   const reports = parseLauncherReports(stdout);
-  return (
-    reports.find((report) => token === undefined || ('token' in report && report.token === token)) ?? null
-  );
+  const isAbout = (report: LauncherReport) =>
+    token === undefined || ('token' in report && (report.token === token || report.token === null));
+  return reports.find(isAbout) ?? null;
 }
 
 /** All reports in the order they were printed, the first of each token only. */

@@ -1,5 +1,3 @@
-import { LAUNCHER_FUNCTIONS } from './launcher-functions.ts';
-
 /**
  * The launcher's shell script: one POSIX text that Base agents run with a verb as its first word. The caller is
  * `launcher.ts`; the words that it prints are read by `launcher-report.ts`; `docs/base-agents.md` tells the files.
@@ -9,9 +7,11 @@ import { LAUNCHER_FUNCTIONS } from './launcher-functions.ts';
  * link made by a cancel. No process is signalled unless all three agree.
  *
  * How it must be written: it travels as one line through login shells of every kind, so it has no single quote and
- * no comment at the end of a line; every line ends where a blank may follow. Words that hosts'
- * blacklists usually name must not occur in it. `$0` is the text itself, so that it can start its own parts.
+ * no comment at the end of a line; every line ends where a blank may follow. Words that hosts' blacklists usually
+ * name must not occur in it. `$0` is the text itself, so that it can start its own parts.
  */
+import { LAUNCHER_FUNCTIONS } from './launcher-functions.ts';
+
 export const LAUNCHER_SCRIPT = oneLine(`${LAUNCHER_FUNCTIONS}
 case $verb in
 probe)
@@ -111,7 +111,7 @@ cancel)
   esac;
   report "$3" ;;
 
-state) usable; bytes=$t; for t in "$@"; do j=$d/$t; look; report "$bytes"; done ;;
+state) bytes=$t t=-; usable; for t in "$@"; do j=$d/$t; look; report "$bytes"; done ;;
 
 read)
   usable; look; whole=1; case $state in running|starting|never_ran|unknown) whole=0 ;; esac;

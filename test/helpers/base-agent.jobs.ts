@@ -50,7 +50,7 @@ export function createJobRunner(at: { root: string; env: Record<string, string> 
     if (!job.runningIsWrittenLate) await writeFile(join(dir, 'status'), 'running');
     let ended = Promise.resolve();
     if (job.tmux) {
-      await openSession(['new-session', '-d', '-s', session(job.id), `bash ${script}`], env);
+      await openSession(['new-session', '-d', '-c', at.root, '-s', session(job.id), `bash ${script}`], env);
     } else {
       const child = spawn('bash', [script], { cwd: at.root, env, detached: true, stdio: 'ignore' });
       ended = new Promise((resolve) => child.once('close', () => resolve()));

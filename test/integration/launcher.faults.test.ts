@@ -106,6 +106,18 @@ describe.each(['A', 'B', 'C'] as const)('launcher under faults on generation %s'
     expectKind(await host.state('orphan'), 'canceled');
   });
 
+  test('the timeout holds even after the recorder was killed', async () => {
+    await host.start({ token: 'unwatched', command: 'exec sleep 300', timeoutSeconds: 1, graceSeconds: 1 });
+    await running('unwatched');
+    await killProcessesOf('unwatched', ['start', 'job']);
+    const report = await until(async () => {
+      const now = await host.state('unwatched');
+      return now?.kind === 'ended' && now;
+    });
+    expect(report).toMatchObject({ reason: 'timeout', proof: 'group+marker', remaining: [] });
+    await until(async () => (await processesOf('unwatched')).length === 0);
+  });
+
   test('cancel ends a whole tree that ignores SIGTERM, and says so', async () => {
     const command = "trap '' TERM; (sleep 300 & setsid sleep 300) & sleep 300";
     const id = await host.start({ token: 'tree', command });
@@ -185,7 +197,7 @@ describe.each(['A', 'B', 'C'] as const)('launcher under faults on generation %s'
     const below = await host.ask(
       launcherCommand.state({ dir: host.dir.replace('.sluice', 'other'), tokens: ['over'] }),
     );
-    expect(below).toMatchObject({ kind: 'refused', why: 'dir_symlink' });
+    expect(below).toEqual({ kind: 'refused', token: null, why: 'dir_symlink' });
     await expect(readFile(join(host.agent.home, 'nowhere'))).rejects.toThrow('ENOENT');
   });
 
