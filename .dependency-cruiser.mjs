@@ -70,7 +70,7 @@ export default {
       name: 'main-is-composed-only-by-the-command-line',
       comment: 'main.ts wires a program together; importing it from elsewhere starts a second wiring.',
       severity: 'error',
-      from: { path: '^src/', pathNot: '^src/cli/' },
+      from: { path: '^src/', pathNot: '^src/(cli/|agent/command-line\\.ts$)' },
       to: { path: '^src/[^/]+/main\\.ts$' },
     },
     {
@@ -79,7 +79,7 @@ export default {
         'Commands start programs by their main.ts and speak HTTP to them; they reach into no other part of them.',
       severity: 'error',
       from: { path: '^src/cli/' },
-      to: { path: '^src/(api|workers|agent|net)/', pathNot: '^src/(api|workers|agent)/main\\.ts$' },
+      to: { path: '^src/(api|workers|agent|net)/', pathNot: '^src/((api|workers|agent)/main|agent/log)\\.ts$' },
     },
     onlyUsedIn(
       ['ioredis'],

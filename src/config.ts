@@ -20,6 +20,8 @@ export interface Config {
   apiKey: string | null;
   callbackSecret: string | null;
   secretKeyFile: string | null;
+  /** Null: the default place. */
+  dataDir: string | null;
   listen: { host: string; port: number };
   /** Null: plain HTTP. */
   tls: { certFile: string; keyFile: string; clientCaFile: string | null } | null;
@@ -59,9 +61,12 @@ export class ConfigError extends Error {
 
 type Environment = Record<string, string | undefined>;
 
-/** @throws ConfigError with every mistake */
-export function loadConfig(env: Environment = process.env): Config {
-  const sources = [fromEnvironment(env), ...fileSource(env.SLUICE_CONFIG)];
+/**
+ * @param flags what the command line sets, by the variable it stands for: `--tls-cert` is `SLUICE_TLS_CERT`
+ * @throws ConfigError with every mistake
+ */
+export function loadConfig(flags: Environment = {}, env: Environment = process.env): Config {
+  const sources = [fromEnvironment(flags, flagNamed), fromEnvironment(env), ...fileSource(env.SLUICE_CONFIG)];
   const merged = sources.reduceRight<Record<string, unknown>>((all, { values }) => merge(all, values), {});
   const values = Value.Default(Settings, { tls: {}, webhooks: {}, ...merged });
   const mistakes = [...sources.flatMap((source) => source.mistakes), ...mistakesIn(values, sources)];
@@ -78,6 +83,10 @@ export function loadConfig(env: Environment = process.env): Config {
 /** For programs that are started on behalf of the user, such as `redis-server`. */
 export function inheritedEnvironment(): Environment {
   return { ...process.env };
+}
+
+function flagNamed(variable: string): string {
+  return `--${variable.replace('SLUICE_', '').replaceAll('_', '-').toLowerCase()}`;
 }
 
 function fileSource(file: string | undefined): Source[] {
@@ -149,6 +158,7 @@ function toConfig(
     apiKey: values.api_key ?? null,
     callbackSecret: values.callback_secret ?? null,
     secretKeyFile: values.secret_key_file ?? null,
+    dataDir: values.data_dir ?? null,
     listen: splitHostAndPort(values.listen) ?? { host: '', port: 0 },
     tls:
       tls.cert && tls.key

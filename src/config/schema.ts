@@ -142,6 +142,11 @@ export const Settings = Type.Object(
         setting('SLUICE_SECRET_KEY_FILE', 'The key that seals secrets in Redis; needed with `REDIS_URL`'),
       ),
     ),
+    data_dir: Type.Optional(
+      Type.String(
+        setting('SLUICE_DATA', 'Where `sluice up` keeps its data; by default `~/.local/share/sluice`'),
+      ),
+    ),
     listen: hostAndPort(
       setting('SLUICE_LISTEN', 'Address and port of the API', { default: '127.0.0.1:7788' }),
     ),

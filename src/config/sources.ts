@@ -40,14 +40,17 @@ export function envSettings(schema: Described = Settings as Described, path: str
 }
 
 /** An empty variable is one that is not set: compose files and unit files pass those. */
-export function fromEnvironment(env: Record<string, string | undefined>): Source {
+export function fromEnvironment(
+  env: Record<string, string | undefined>,
+  placeNamed: (variable: string) => string = (variable) => variable,
+): Source {
   const values: Record<string, unknown> = {};
   const places = new Map<string, string>();
   for (const { path, env: name, schema } of envSettings()) {
     const text = env[name];
     if (text === undefined || text === '') continue;
     put(values, path, parse(text, schema));
-    places.set(path.join('.'), name);
+    places.set(path.join('.'), placeNamed(name));
   }
   return {
     values,
@@ -56,8 +59,8 @@ export function fromEnvironment(env: Record<string, string | undefined>): Source
   };
 }
 
-/** Read elsewhere: by `loadConfig`, by commands on hosts, by tests. */
-const OTHER_VARIABLES = /^SLUICE_(CONFIG|JOB_ID|TEST_.*)$/;
+/** Read elsewhere: by `loadConfig`, by commands on hosts, by whoever verifies webhooks, by tests. */
+const OTHER_VARIABLES = /^SLUICE_(CONFIG|JOB_ID|WEBHOOK_SECRET|TEST_.*)$/;
 /** What Kubernetes puts into every container beside a service named `sluice`. */
 const SERVICE_LINKS = /^SLUICE_(.*_)?(SERVICE_(HOST|PORT)|PORT)(_|$)/;
 

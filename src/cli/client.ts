@@ -1,0 +1,94 @@
+/**
+ * A caller of a gateway's API. It finds the gateway by SLUICE_URL and SLUICE_API_KEY, else by the key file of
+ * `sluice up`, and turns every problem that the API reports into a line for people.
+ */
+import { type Config, loadConfig } from '../config.ts';
+import type { Problem } from '../protocol/problem.ts';
+import { commandName } from './command-name.ts';
+import { Failure } from './failure.ts';
+import { dataDirAt } from './up/data-dir.ts';
+import { readKeyFile } from './up/first-key.ts';
+
+export interface Client {
+  readonly url: string;
+  /** @throws Failure */
+  request<T>(method: string, path: string, options?: RequestOptions): Promise<T>;
+  /** The bare response, once its status is good. @throws Failure */
+  open(method: string, path: string, options?: RequestOptions): Promise<Response>;
+}
+
+export interface RequestOptions {
+  body?: unknown;
+  headers?: Record<string, string>;
+  query?: Record<string, string | string[] | undefined>;
+  signal?: AbortSignal;
+}
+
+export function createClient(config: Config = loadConfig()): Client {
+  const { url, apiKey } = findGateway(config);
+  return {
+    url,
+    open,
+    async request<T>(method: string, path: string, options?: RequestOptions) {
+      const response = await open(method, path, options);
+      return (response.status === 204 ? undefined : await response.json()) as T;
+    },
+  };
+
+  async function open(method: string, path: string, options: RequestOptions = {}): Promise<Response> {
+    const { body, headers, query = {}, signal } = options;
+    const response = await send(url, `${url}${path}${search(query)}`, {
+      method,
+      headers: {
+        authorization: `Bearer ${apiKey}`,
+        ...(body !== undefined && { 'content-type': 'application/json' }),
+        ...headers,
+      },
+      ...(body !== undefined && { body: JSON.stringify(body) }),
+      ...(signal && { signal }),
+    });
+    if (!response.ok) throw await problemOf(response);
+    return response;
+  }
+}
+
+/** @throws Failure that says what to set */
+export function findGateway(config: Pick<Config, 'gatewayUrl' | 'apiKey' | 'dataDir' | 'listen'>) {
+  const kept = readKeyFile(dataDirAt(config.dataDir).keyFile);
+  const url = config.gatewayUrl ?? kept?.url ?? `http://${config.listen.host}:${config.listen.port}`;
+  // The kept key is for the gateway it was made by; no other one gets to see it.
+  const apiKey = config.apiKey ?? (kept?.url === url ? kept.apiKey : undefined);
+  if (apiKey === undefined) {
+    throw new Failure(
+      `needs SLUICE_API_KEY for ${url}; on the machine of \`${commandName()} up\` its data has one`,
+    );
+  }
+  return { url, apiKey };
+}
+
+async function send(gateway: string, url: string, init: RequestInit): Promise<Response> {
+  try {
+    return await fetch(url, init);
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    const cause = (error as Error).cause as (Error & { code?: string }) | undefined;
+    const why = cause?.code ?? cause?.message ?? (error as Error).message;
+    throw new Failure(
+      `no gateway answers at ${gateway} (${why}); start one with \`${commandName()} up\`, or set SLUICE_URL`,
+    );
+  }
+}
+
+async function problemOf(response: Response): Promise<Failure> {
+  const problem = (await response.json().catch(() => ({}))) as Partial<Problem>;
+  const field = problem.field === undefined ? '' : ` (${problem.field})`;
+  return new Failure(`${problem.code ?? response.status}: ${problem.detail ?? response.statusText}${field}`);
+}
+
+function search(query: Record<string, string | string[] | undefined>): string {
+  const params = new URLSearchParams();
+  for (const [name, value] of Object.entries(query)) {
+    for (const one of [value ?? []].flat()) params.append(name, one);
+  }
+  return params.size === 0 ? '' : `?${params}`;
+}

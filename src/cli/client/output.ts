@@ -1,0 +1,49 @@
+/**
+ * Follows a job's output to its end. A connection that breaks, or a gateway that restarts, costs a pause: it goes
+ * on at the byte after the last one it got.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import type { Client } from '../client.ts';
+import { Failure } from '../failure.ts';
+import { readEvents } from './event-stream.ts';
+
+export type Stream = 'stdout' | 'stderr';
+
+const PAUSE_MS = 1_000;
+
+/** @param write gets every byte once, in order */
+export async function followOutput(
+  client: Client,
+  id: string,
+  stream: Stream,
+  write: (bytes: Buffer) => void,
+  signal: AbortSignal,
+): Promise<void> {
+  let next = 0;
+  while (!signal.aborted) {
+    try {
+      const done = await readOnce();
+      if (done) return;
+    } catch (error) {
+      if (signal.aborted) return;
+      if (error instanceof Failure && !error.message.startsWith('no gateway answers')) throw error;
+    }
+    await pause(PAUSE_MS, undefined, { signal }).catch(() => {});
+  }
+
+  async function readOnce(): Promise<boolean> {
+    const response = await client.open('GET', `/v1/jobs/${id}/logs`, {
+      query: { stream, offset: `${next}` },
+      headers: { accept: 'text/event-stream' },
+      signal,
+    });
+    for await (const event of readEvents(response.body as AsyncIterable<Uint8Array>)) {
+      if (event.event === 'error') throw new Failure(`the output of ${id} ended early: ${event.data}`);
+      if (event.event === 'end') return true;
+      const { data, encoding } = JSON.parse(event.data) as { data: string; encoding?: 'base64' };
+      write(Buffer.from(data, encoding ?? 'utf8'));
+      next = Number(event.id);
+    }
+    return false;
+  }
+}

@@ -1,0 +1,43 @@
+/** Waits for jobs by long polling: however long it takes, and through restarts of the gateway. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { isOver } from '../../job/states.ts';
+import type { JobView } from '../../protocol/job-view.ts';
+import type { Client } from '../client.ts';
+import { Failure } from '../failure.ts';
+
+const PAUSE_MS = 1_000;
+
+/**
+ * @param onChange called with every version that is seen
+ * @throws Failure where the gateway answers that there is no such job
+ */
+export async function waitForEnd(
+  client: Client,
+  first: JobView,
+  onChange: (job: JobView) => void,
+  signal: AbortSignal,
+): Promise<JobView> {
+  let job = first;
+  onChange(job);
+  while (!isOver(job.state)) {
+    const now = await nextVersion(client, job, signal);
+    if (now === null) continue;
+    if (now.version !== job.version) onChange(now);
+    job = now;
+  }
+  return job;
+}
+
+/** @returns null where the gateway did not answer */
+async function nextVersion(client: Client, job: JobView, signal: AbortSignal): Promise<JobView | null> {
+  try {
+    const query = { wait: '60', since: `${job.version}` };
+    return await client.request<JobView>('GET', `/v1/jobs/${job.id}`, { query, signal });
+  } catch (error) {
+    const away =
+      error instanceof Failure && /^(no gateway answers|store_unavailable|50\d)/.test(error.message);
+    if (!away) throw error;
+    await pause(PAUSE_MS, undefined, { signal });
+    return null;
+  }
+}

@@ -1,0 +1,104 @@
+/**
+ * What every process of a gateway needs before it starts: a Redis that is fit for it, the secret key that its
+ * records are sealed with, and a log.
+ */
+import { type DestinationStream, type Logger, pino } from 'pino';
+import { readSecretKey } from '../config/secret-key.ts';
+import type { Config } from '../config.ts';
+import { inspectRedis } from '../store/fitness.ts';
+import { createKeys } from '../store/keys.ts';
+import { connectForRequests, type Redis } from '../store/redis.ts';
+import { createSealer, type Sealer } from '../store/sealing.ts';
+import { claimSecretKey } from '../store/secret-fingerprint.ts';
+import { Failure } from './failure.ts';
+
+export interface Gateway {
+  redisUrl: string;
+  sealer: Sealer;
+  log: Logger;
+}
+
+/**
+ * For `sluice api` and `sluice worker`, which use a Redis and a key that somebody else looks after.
+ * @throws Failure with the remedy
+ */
+export async function joinGateway(config: Config): Promise<Gateway> {
+  const { redisUrl, secretKeyFile } = config;
+  if (!redisUrl) throw new Failure('needs REDIS_URL; `sluice up` brings a Redis of its own');
+  if (!secretKeyFile)
+    throw new Failure('needs SLUICE_SECRET_KEY_FILE; make one with: sluice keys secret > FILE');
+  const log = createLog(config);
+  const sealer = createSealer(readKey(() => readSecretKey(secretKeyFile)));
+  await checkStore({ redisUrl, prefix: config.prefix, sealer, log });
+  return { redisUrl, sealer, log };
+}
+
+export function createLog(
+  config: Pick<Config, 'logLevel' | 'unknownVariables'>,
+  to?: DestinationStream,
+): Logger {
+  const log = pino(
+    { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
+    to as DestinationStream,
+  );
+  for (const variable of config.unknownVariables) log.warn({ variable }, 'config.unknown_variable');
+  return log;
+}
+
+/** @throws Failure where the file does not hold a key */
+export function readKey(read: () => Buffer): Buffer {
+  try {
+    return read();
+  } catch (error) {
+    throw new Failure((error as Error).message);
+  }
+}
+
+/** Refuses a Redis that cannot work and another gateway's key; says loudly what will be missed on a bad day. */
+export async function checkStore(store: {
+  redisUrl: string;
+  prefix: string;
+  sealer: Pick<Sealer, 'fingerprint'>;
+  log: Logger;
+}): Promise<void> {
+  await withRedis(store.redisUrl, async (redis) => {
+    const unfit = await inspectRedis(redis);
+    for (const { what, remedy, fatal } of unfit) {
+      if (fatal) throw new Failure(`${what}: ${remedy}`);
+      store.log.error({ what, remedy }, 'redis.unfit');
+    }
+    if (await claimSecretKey(redis, createKeys(store.prefix), store.sealer.fingerprint)) return;
+    throw new Failure(
+      'secret_key_mismatch: what this Redis holds is sealed with another secret key; give every process of this ' +
+        'gateway the same SLUICE_SECRET_KEY_FILE',
+    );
+  });
+}
+
+/** @throws Failure where Redis cannot be reached */
+export async function withRedis<T>(redisUrl: string, use: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = connectForRequests(redisUrl, 'cli');
+  let last: Error | undefined;
+  redis.on('error', (error: Error) => {
+    last = error;
+  });
+  try {
+    await redis.connect();
+  } catch (error) {
+    redis.disconnect();
+    const why = (last ?? (error as Error)).message;
+    throw new Failure(
+      `Redis at ${withoutSecrets(redisUrl)} does not answer: ${why}; is it up, and is REDIS_URL right?`,
+    );
+  }
+  try {
+    return await use(redis);
+  } finally {
+    redis.disconnect();
+  }
+}
+
+function withoutSecrets(url: string): string {
+  const { protocol, host, pathname } = new URL(url);
+  return `${protocol}//${host}${pathname}`;
+}

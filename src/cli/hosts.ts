@@ -1,0 +1,106 @@
+/** `sluice hosts list|get|set|remove|check|trust`, through the HTTP API. */
+import { readFileSync } from 'node:fs';
+import { createClient } from './client.ts';
+import { Failure } from './failure.ts';
+import { pairs } from './pairs.ts';
+import { printJson, printTable } from './terminal.ts';
+
+/** What the table shows of a host. */
+interface HostRow {
+  name: string;
+  address: string;
+  status: string;
+  cause: string | null;
+  remedy: string | null;
+  jobs: { queued: number; running: number };
+}
+
+export async function listHosts(options: { json?: boolean }): Promise<void> {
+  const client = createClient();
+  const hosts: HostRow[] = [];
+  for (let token: string | undefined; ; ) {
+    const query = { page_token: token };
+    const page = await client.request<{ items: HostRow[]; next_page_token: string | null }>(
+      'GET',
+      '/v1/hosts',
+      { query },
+    );
+    hosts.push(...page.items);
+    if (page.next_page_token === null) break;
+    token = page.next_page_token;
+  }
+  if (options.json) return printJson(hosts);
+  const rows = hosts.map(({ name, address, status, jobs, cause, remedy }) => [
+    ...[name, address, status, `${jobs.queued}`, `${jobs.running}`],
+    [cause, remedy].filter(Boolean).join(': '),
+  ]);
+  printTable([['NAME', 'ADDRESS', 'STATUS', 'QUEUED', 'RUNNING', 'CAUSE'], ...rows]);
+}
+
+export async function getHost(name: string): Promise<void> {
+  printJson(await createClient().request('GET', hostPath(name)));
+}
+
+export interface SetHostOptions {
+  address?: string;
+  token?: string;
+  tokenFile?: string;
+  fingerprint?: string;
+  ca?: string;
+  pin?: boolean;
+  insecure?: boolean;
+  maxRequests?: number;
+  label: string[];
+  allowUser: string[];
+  launcher: boolean;
+}
+
+export async function setHost(name: string, options: SetHostOptions): Promise<void> {
+  const token = options.tokenFile === undefined ? options.token : readText(options.tokenFile).trim();
+  const tls = tlsOf(options);
+  const body = {
+    ...(options.address !== undefined && { address: options.address }),
+    ...(token !== undefined && { token }),
+    ...(tls && { tls }),
+    ...(options.maxRequests !== undefined && { max_requests: options.maxRequests }),
+    ...(options.label.length > 0 && { labels: pairs(options.label) }),
+    ...(options.allowUser.length > 0 && { allowed_users: options.allowUser }),
+    ...(!options.launcher && { launcher: false }),
+  };
+  printJson(await createClient().request('PUT', hostPath(name), { body }));
+}
+
+export async function removeHost(name: string): Promise<void> {
+  await createClient().request('DELETE', hostPath(name));
+}
+
+export async function checkHost(name: string): Promise<void> {
+  printJson(await createClient().request('POST', `${hostPath(name)}:check`));
+}
+
+export async function trustHost(name: string): Promise<void> {
+  printJson(await createClient().request('POST', `${hostPath(name)}:trust`));
+}
+
+function tlsOf({ fingerprint, ca, pin, insecure }: SetHostOptions): Record<string, unknown> | undefined {
+  const ways = [
+    fingerprint !== undefined && { fingerprint },
+    ca !== undefined && { ca: readText(ca) },
+    pin === true && { pin: 'first_use' },
+    insecure === true && { insecure: true },
+  ].filter((way) => way !== false);
+  if (ways.length > 1) throw new Failure('choose one of --fingerprint, --ca, --pin and --insecure');
+  return ways[0];
+}
+
+function hostPath(name: string): string {
+  return `/v1/hosts/${encodeURIComponent(name)}`;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    throw new Failure((error as Error).message);
+  }
+}

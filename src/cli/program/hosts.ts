@@ -1,0 +1,54 @@
+/** The options of the commands about hosts. */
+import type { Command } from 'commander';
+import { collect, wholeNumber } from './values.ts';
+
+export function addHostCommands(program: Command): void {
+  const hosts = program.command('hosts').description('register hosts and look after them');
+
+  hosts
+    .command('list')
+    .description('list the registered hosts')
+    .option('--json', 'as JSON')
+    .action(async (options) => (await import('../hosts.ts')).listHosts(options));
+
+  hosts
+    .command('get')
+    .description('show a host')
+    .argument('<name>')
+    .action(async (name) => (await import('../hosts.ts')).getHost(name));
+
+  hosts
+    .command('set')
+    .description('register a host, or change what is given of it')
+    .argument('<name>')
+    .option('--address <host:port>', 'where its agent listens')
+    .option('--token <token>', "its agent's token; others on this machine may see it in `ps`")
+    .option('--token-file <file>', 'the same, from a file')
+    .option('--fingerprint <hex>', 'sha256 of its certificate')
+    .option('--ca <file>', 'the authority of its certificate, PEM')
+    .option('--pin', 'take the certificate that it shows first (the default for a new host)')
+    .option('--insecure', 'take any certificate')
+    .option('--max-requests <n>', 'simultaneous requests to its agent', wholeNumber)
+    .option('--label <name=value>', 'label it; can be repeated', collect, [])
+    .option('--allow-user <user>', 'only these users; can be repeated', collect, [])
+    .option('--no-launcher', 'Base agents: send commands as they are')
+    .action(async (name, options) => (await import('../hosts.ts')).setHost(name, options));
+
+  hosts
+    .command('remove')
+    .description('remove a host that has no active jobs')
+    .argument('<name>')
+    .action(async (name) => (await import('../hosts.ts')).removeHost(name));
+
+  hosts
+    .command('check')
+    .description('ask its agent now, and say what to do about what is wrong')
+    .argument('<name>')
+    .action(async (name) => (await import('../hosts.ts')).checkHost(name));
+
+  hosts
+    .command('trust')
+    .description('pin the certificate that it shows now')
+    .argument('<name>')
+    .action(async (name) => (await import('../hosts.ts')).trustHost(name));
+}

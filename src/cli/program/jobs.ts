@@ -1,0 +1,62 @@
+/** The options of the commands about jobs. */
+import type { Command } from 'commander';
+import { collect, wholeNumber } from './values.ts';
+
+export function addJobCommands(program: Command): void {
+  program
+    .command('submit')
+    .description('run a command on a host')
+    .argument('<host>', 'its name, or host:port')
+    .argument('<command...>', 'the shell command line; after `--` where it has options of its own')
+    .passThroughOptions()
+    .option('--wait', "show its output as it comes, and end with the command's own code")
+    .option('--mode <mode>', 'sync, async (default) or tmux')
+    .option('--user <user>', "the unix user to run as (default: the agent's own)")
+    .option('--env <name=value>', 'add to its environment; can be repeated', collect, [])
+    .option('--label <name=value>', 'label the job; can be repeated', collect, [])
+    .option('--workdir <dir>', 'where it runs')
+    .option('--shell <path>', 'what runs it')
+    .option('--timeout <seconds>', 'end it after so long', wholeNumber)
+    .option('--callback-url <url>', 'tell this address of its end')
+    .option('--idempotency-key <key>', 'the same key and command again is the same job')
+    .action(async (host, words, options) => (await import('../jobs.ts')).submit(host, words, options));
+
+  program
+    .command('get')
+    .description('show a job')
+    .argument('<id>')
+    .action(async (id) => (await import('../jobs.ts')).get(id));
+
+  program
+    .command('wait')
+    .description("wait for a job's end, and end with its command's code")
+    .argument('<id>')
+    .action(async (id) => (await import('../jobs.ts')).wait(id));
+
+  program
+    .command('logs')
+    .description("show a job's output")
+    .argument('<id>')
+    .option('-f, --follow', 'go on to its end')
+    .option('--stderr', 'the other stream')
+    .action(async (id, options) => (await import('../jobs.ts')).logs(id, options));
+
+  program
+    .command('cancel')
+    .description('cancel a job')
+    .argument('<id>')
+    .option('--signal <name>', 'TERM by default')
+    .option('--grace <seconds>', 'between the signal and SIGKILL', wholeNumber)
+    .option('--reason <text>', 'for the record')
+    .action(async (id, options) => (await import('../jobs.ts')).cancel(id, options));
+
+  program
+    .command('list')
+    .description('list jobs, newest first')
+    .option('--state <state>', 'only in this state; can be repeated', collect, [])
+    .option('--host <host>', 'only of this host')
+    .option('--label <name=value>', 'only with this label; can be repeated', collect, [])
+    .option('--limit <n>', 'at most so many', wholeNumber, 20)
+    .option('--json', 'as JSON')
+    .action(async (options) => (await import('../jobs.ts')).list(options));
+}
