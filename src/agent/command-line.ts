@@ -10,26 +10,25 @@ import { parseArgs } from 'node:util';
 import { createJsonLog } from './log.ts';
 import { startAgent } from './main.ts';
 
-const { values } = parseArgs({
-  options: {
-    listen: { type: 'string', default: '127.0.0.1:18443' },
-    data: { type: 'string', default: '/var/lib/sluice-agent' },
-    'token-file': { type: 'string', default: '/etc/sluice/agent-token' },
-    policy: { type: 'string' },
-    cgroup: { type: 'string' },
-    'max-jobs': { type: 'string' },
-    'boot-id-file': { type: 'string' },
-  },
-});
-
-try {
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      listen: { type: 'string', default: '127.0.0.1:18443' },
+      data: { type: 'string', default: '/var/lib/sluice-agent' },
+      'token-file': { type: 'string', default: '/etc/sluice/agent-token' },
+      policy: { type: 'string' },
+      cgroup: { type: 'string' },
+      'max-jobs': { type: 'string' },
+      'boot-id-file': { type: 'string' },
+    },
+  });
   const agent = await startAgent({
     listen: values.listen,
     dataDir: values.data,
     tokenFile: values['token-file'],
     ...(values.policy !== undefined && { policyFile: values.policy }),
     ...(values.cgroup !== undefined && { cgroup: values.cgroup }),
-    ...(values['max-jobs'] !== undefined && { maxJobs: Number(values['max-jobs']) }),
+    ...(values['max-jobs'] !== undefined && { maxJobs: positive(values['max-jobs']) }),
     ...(values['boot-id-file'] !== undefined && { bootIdFile: values['boot-id-file'] }),
     log: createJsonLog((line) => process.stderr.write(line)),
   });
@@ -37,7 +36,14 @@ try {
   const stop = () => void agent.close().then(() => process.exit(0));
   process.once('SIGTERM', stop);
   process.once('SIGINT', stop);
-} catch (error) {
-  process.stderr.write(`sluice-agent: ${(error as Error).message}\n`);
-  process.exitCode = 1;
 }
+
+function positive(text: string): number {
+  if (!/^[1-9]\d{0,6}$/.test(text)) throw new Error(`--max-jobs takes a positive number, not ${text}`);
+  return Number(text);
+}
+
+main().catch((error: Error) => {
+  process.stderr.write(`sluice-agent: ${error.message}\n`);
+  process.exitCode = 1;
+});

@@ -31,8 +31,10 @@ sluice_run() {
 sluice_main() {
   sluice_dir=$1
   trap : HUP INT QUIT TERM USR1 USR2 ALRM
-  if [ -p "$sluice_dir/in/pane" ]; then
-    . "$(dirname "$0")/pane.sh"
+  sluice_pane=
+  if [ -e "$sluice_dir/in/pane" ]; then
+    sluice_pane=yes
+    . "${0%/*}/pane.sh"
     sluice_enter_pane
   fi
   echo $$ >&5
@@ -47,11 +49,17 @@ sluice_main() {
   exec 3<&-
   # sh says that a signal ended its child only in words, on its own stderr: `exit 137` leaves u/note empty.
   exec 4>&2 2>"$sluice_dir/u/note"
+  [ -z "$sluice_pane" ] || sluice_begin_pane
   (
-    exec 2>&4 4>&- </dev/null
+    if [ -n "$sluice_pane" ]; then
+      exec >"$sluice_dir/u/out" 2>"$sluice_dir/u/err" 4>&- 6>&-
+    else
+      exec 2>&4 4>&- </dev/null
+    fi
     sluice_run
   )
   sluice_code=$?
+  [ -z "$sluice_pane" ] || sluice_drain_pane
   echo "$sluice_code" >"$sluice_dir/u/rc.new"
   sluice_tool mv "$sluice_dir/u/rc.new" "$sluice_dir/u/rc"
   exit "$sluice_code"

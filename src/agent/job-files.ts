@@ -3,7 +3,7 @@
  * environment. The only place where values of a request are written into shell text, all of them quoted.
  */
 import { createHash } from 'node:crypto';
-import type { RunRequest } from '../protocol/agent.ts';
+import { ENV_NAME, type RunRequest } from '../protocol/agent.ts';
 import type { Account } from './accounts.ts';
 import type { SpoolFile } from './spool.ts';
 
@@ -130,10 +130,14 @@ const assignments = (values: Record<string, string>) =>
     .map(([name, value]) => `${name}=${quote(value)}\n`)
     .join('');
 
-const exports = (values: Record<string, string>) =>
-  Object.entries(values)
+/** A name cannot be quoted: one that is not a name never gets as far as a file. */
+function exports(values: Record<string, string>): string {
+  const odd = Object.keys(values).find((name) => !ENV_NAME.test(name));
+  if (odd !== undefined) throw new Error(`${odd} is not the name of an environment variable`);
+  return Object.entries(values)
     .map(([name, value]) => `export ${name}=${quote(value)}\n`)
     .join('');
+}
 
 /** Between single quotes a shell changes nothing; a quote itself ends them, is escaped, and begins them again. */
 const quote = (value: string) => `'${value.replaceAll("'", "'\\''")}'`;

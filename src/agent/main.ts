@@ -8,12 +8,14 @@ import { createCancel } from './cancel.ts';
 import { loadOrMakeCertificate } from './certificate.ts';
 import { createFollow } from './follow.ts';
 import { createHttpServer } from './http-server.ts';
+import { takeLock } from './lock.ts';
 import type { Logger } from './log.ts';
 import { createPlanner } from './plan.ts';
 import { loadPolicy } from './policy.ts';
 import { readBootId } from './processes.ts';
 import { recoverJobs } from './recover.ts';
 import { createRegistry } from './registry.ts';
+import { createRetention } from './retention.ts';
 import { createRoutes } from './routes.ts';
 import { installScripts } from './scripts.ts';
 import { openSpool } from './spool.ts';
@@ -21,6 +23,8 @@ import { createSupervisor } from './supervisor.ts';
 import { createTokenCheck, loadOrMakeToken } from './token.ts';
 import { AGENT_VERSION } from './version.ts';
 import { watchJobs } from './watch.ts';
+
+const CLEAR_UP_MS = 3600 * 1000;
 
 export interface AgentOptions {
   /** `HOST:PORT`; port 0 takes a free one. */
@@ -52,6 +56,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { log } = options;
   const policy = loadPolicy(options.policyFile);
   const spool = openSpool(options.dataDir);
+  const releaseLock = takeLock(join(options.dataDir, 'lock'));
   const isToken = createTokenCheck(loadOrMakeToken(options.tokenFile));
   const tls = await loadOrMakeCertificate(join(options.dataDir, 'tls'));
   const bootId = readBootId(options.bootIdFile);
@@ -80,9 +85,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const handle = createRoutes({ ping, accept, cancel, registry, jobDir, closing: closing.signal });
   const server = createHttpServer({ tls, isToken, handle, log });
 
+  const retention = createRetention({ spool, registry, log });
+  const clearUp = () =>
+    retention.sweep(Date.now()).catch((error) => log.error({ err: error }, 'retention.failed'));
+
+  retention.load();
   recoverJobs({ spool, registry, log });
   await Promise.all(registry.live().map(follow));
   const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow });
+  const clearing = setInterval(clearUp, CLEAR_UP_MS);
+  void clearUp();
 
   const [host, port] = splitAddress(options.listen);
   await new Promise<void>((resolve, reject) => {
@@ -98,11 +110,13 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     async close() {
       closing.abort();
       watcher.close();
+      clearInterval(clearing);
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       const last = setTimeout(() => server.closeAllConnections(), 2000);
       await closed;
       clearTimeout(last);
+      releaseLock();
     },
   };
 }

@@ -4,13 +4,13 @@
  * enter) is found out at the start, and ends the job as `spawn_error`.
  */
 import { createHash } from 'node:crypto';
-import { accessSync, constants, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statSync } from 'node:fs';
 import { chown, mkdir } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import type { RunRequest } from '../protocol/agent.ts';
 import type { Abilities } from './abilities.ts';
 import { type Account, findAccount, ownAccount } from './accounts.ts';
-import { type JobPlan, requestHash, type SessionKind } from './job-files.ts';
+import { type JobPlan, requestHash, type SessionKind, secretsText } from './job-files.ts';
 import type { Policy } from './policy.ts';
 import { Refusal } from './refusal.ts';
 
@@ -125,7 +125,10 @@ export function createPlanner(deps: PlanDeps): Planner {
 
   function attachCommand(socket: string, account: Account): string {
     const attach = `tmux -S ${socket} attach -t job`;
-    return account.uid === self.uid ? attach : `sudo -u ${account.name} ${attach}`;
+    if (account.uid === self.uid) return attach;
+    return existsSync('/usr/bin/sudo')
+      ? `sudo -u ${account.name} ${attach}`
+      : `runuser -u ${account.name} -- ${attach}`;
   }
 }
 
@@ -137,7 +140,7 @@ function checkTexts(request: RunRequest): void {
   }
   const readOnly = Object.keys(env).find((name) => READ_ONLY_NAMES.includes(name));
   if (readOnly) throw new Refusal(422, 'invalid_request', `env cannot set ${readOnly}`);
-  const secretBytes = Buffer.byteLength(JSON.stringify(request.secret_env ?? {}));
+  const secretBytes = Buffer.byteLength(secretsText(request.secret_env ?? {}));
   if (secretBytes > MAX_SECRET_BYTES) {
     throw new Refusal(422, 'invalid_request', `secret_env is larger than ${MAX_SECRET_BYTES} bytes`);
   }

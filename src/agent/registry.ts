@@ -15,6 +15,8 @@ export interface Job {
   startedAt: string | null;
   /** Set once the job is over. */
   outcome: Outcome | null;
+  /** Its directory was cleared away: the record is all there is. */
+  cleared: boolean;
   /** The number of its last change. */
   changed: number;
 }
@@ -39,8 +41,8 @@ export function createRegistry() {
     live: () => [...jobs.values()].filter((job) => !isOver(job)),
     cursor: () => `${epoch}:${sequence}`,
 
-    add(job: Omit<Job, 'changed'>): Job {
-      const added = { ...job, changed: 0 };
+    add(job: Omit<Job, 'changed' | 'cleared'>, cleared = false): Job {
+      const added = { ...job, cleared, changed: 0 };
       jobs.set(job.record.job_id, added);
       touch(added);
       return added;

@@ -105,6 +105,7 @@ export function createRoutes(deps: RouteDeps): (call: Call) => Promise<object> {
   async function logs(id: string, query: URLSearchParams): Promise<LogsReply> {
     const job = registry.get(id);
     if (!job) throw new Refusal(404, 'not_found', 'there is no such job');
+    if (job.cleared) throw new Refusal(404, 'not_found', 'the output of this job was cleared away');
     const stream = query.get('stream') ?? 'stdout';
     if (stream !== 'stdout' && stream !== 'stderr')
       throw new Refusal(422, 'invalid_request', 'stream is stdout or stderr');

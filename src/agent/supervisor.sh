@@ -26,7 +26,6 @@ start() {
   echo 0 2>/dev/null >/proc/self/oom_score_adj
   mkfifo -m 600 "$dir/in/gate" "$dir/in/hello"
   if [ "$mode" = tmux ]; then
-    . "${0%/*}/tmux.sh"
     start_in_tmux
   else
     start_plain
@@ -41,7 +40,7 @@ start_plain() {
   keeper=$!
   keeper_start=$(starttime "$keeper")
   exec 7<&-
-  open_session >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
+  open_session "exec /bin/sh '$inner' '$dir'" >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
   code=$?
   claim exit
   if [ "$(starttime "$keeper")" = "$keeper_start" ] && [ "$(cat "$dir/reason")" != timeout ]; then
@@ -72,17 +71,20 @@ pass_gate() {
   [ ! -e "$dir/in/secrets" ] || cat <&7 >&4
 }
 
+# open_session TEXT: runs a line of this script's own making as the job's user, in a session of its own.
 open_session() {
-  if [ "$session" = su ]; then
-    setsid su -s "$login_shell" -c "exec /bin/sh '$inner' '$dir'" - "$user"
-  else
-    [ "$session" = login ] && set -- "$login_shell" -l -c "exec /bin/sh '$inner' '$dir'"
-    [ "$session" = own ] && set -- /bin/sh "$inner" "$dir"
-    (
-      cd "$home" 2>/dev/null || cd /
-      exec env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL="$login_shell" PATH="$PATH" setsid "$@"
-    )
-  fi
+  case $session in
+    su)
+      setsid su -s "$login_shell" -c "$1" - "$user"
+      return
+      ;;
+    login) set -- "$login_shell" -l -c "$1" ;;
+    own) set -- /bin/sh -c "$1" ;;
+  esac
+  (
+    cd "$home" 2>/dev/null || cd /
+    exec env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL="$login_shell" PATH="$PATH" setsid "$@"
+  )
 }
 
 # The inner process named itself; it is believed only if this supervisor is its parent or its parent's parent (su).
@@ -142,6 +144,7 @@ release_inner() {
     tries=$((tries + 1))
   done
   is_alive "$pid" "$begun" "$boot_then" && kill -s KILL "$pid" 2>/dev/null
+  [ "$mode" = tmux ] && kill_server
 }
 
 finish() {
@@ -197,6 +200,7 @@ main() {
   verb=$1 dir=$2
   . "$dir/spec"
   . "${0%/*}/processes.sh"
+  . "${0%/*}/tmux.sh"
   shift 2
   case $verb in
     start) start ;;

@@ -20,7 +20,8 @@ export function createSupervisor(deps: { scripts: string; jobDir: (id: string) =
       stdio: [stdin === undefined ? 'ignore' : 'pipe', log, log],
     });
     closeSync(log);
-    child.unref();
+    // Only a job's own supervisor is left to itself; the other verbs are short, and the agent waits for them.
+    if (verb === 'start') child.unref();
     // A supervisor that dies early leaves its end of the pipe closed; its absence is noticed elsewhere.
     child.stdin?.on('error', () => {}).end(stdin);
     return new Promise((resolve) => {

@@ -34,7 +34,10 @@ export const USER_NAME = /^[A-Za-z_][A-Za-z0-9_.-]{0,31}\$?$/;
 /** The name of an environment variable that a job may set. */
 export const ENV_NAME = /^[A-Za-z_][A-Za-z0-9_]*$/;
 
-const Environment = Type.Record(Type.String({ pattern: ENV_NAME.source }), Type.String());
+/** Closed on purpose: a pattern alone says nothing about the names that do not match it. */
+const Environment = Type.Record(Type.String({ pattern: ENV_NAME.source }), Type.String(), {
+  additionalProperties: false,
+});
 
 /** `POST /run`: Base fields first, then what later Base generations take, then Full's. */
 export const RunRequest = Type.Object(
