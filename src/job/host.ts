@@ -74,6 +74,8 @@ export interface HostHealth {
   pinned_fingerprint: string | null;
   agent: AgentFacts | null;
   warnings: string[];
+  /** Redis' time when this was read: what the other times are compared with. */
+  seen_at: number;
 }
 
 export const UNKNOWN_HEALTH: HostHealth = {
@@ -90,4 +92,5 @@ export const UNKNOWN_HEALTH: HostHealth = {
   pinned_fingerprint: null,
   agent: null,
   warnings: [],
+  seen_at: 0,
 };

@@ -53,8 +53,8 @@ export interface HostStore {
    * @returns when it may be asked again, in ms
    */
   failed(name: string, failure: HostFailure): Promise<number>;
-  /** The agent asks for a pause (429, 503); no failure. */
-  pause(name: string, until: number): Promise<void>;
+  /** The agent asks for a pause of so many ms (429, 503); no failure. */
+  pause(name: string, ms: number): Promise<void>;
   setDraining(name: string, draining: boolean): Promise<void>;
   /** Pins a certificate: on first use if none is pinned yet, or because somebody said so. */
   pin(name: string, fingerprint: string, options: { replace: boolean }): Promise<void>;

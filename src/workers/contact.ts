@@ -52,7 +52,7 @@ export function createContact(deps: {
 
   /** A host that answers again has jobs that wait for it. */
   async function contacted(target: Target, facts?: AgentFacts): Promise<void> {
-    if (!facts && target.health.status === 'up' && isRecent(target.health.last_contact_at)) return;
+    if (!facts && target.health.status === 'up' && isRecent(target.health)) return;
     const wasAway = await hosts.contacted(target.name, facts);
     target.health = { ...target.health, status: 'up', failures: 0, retry_at: null };
     if (!wasAway) return;
@@ -64,7 +64,7 @@ export function createContact(deps: {
     const trouble = TROUBLES[error.code];
     if (error.code === 'agent_busy') {
       const seconds = Number(error.fields.retry_after ?? 1);
-      await hosts.pause(target.name, Date.now() + Math.min(Math.max(seconds, 1), 300) * 1_000);
+      await hosts.pause(target.name, Math.min(Math.max(seconds, 1), 300) * 1_000);
     } else if (trouble) {
       await failed(target, 'misconfigured', error.message, trouble);
     } else if (
@@ -121,8 +121,8 @@ export function createContact(deps: {
   };
 }
 
-function isRecent(time: number | null): boolean {
-  return time !== null && Date.now() - time < 5_000;
+function isRecent({ last_contact_at: time, seen_at }: HostHealth): boolean {
+  return time !== null && seen_at - time < 5_000;
 }
 
 /** Failures in which the host did not answer, or nothing that an agent would. */

@@ -6,6 +6,7 @@
  */
 import { type AgentFacts, type HostHealth, type HostStatus, UNKNOWN_HEALTH } from '../../job/host.ts';
 import type { HostFailure } from '../hosts.ts';
+import { results } from '../jobs/read.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
@@ -53,6 +54,12 @@ redis.call('HDEL', KEYS[1], 'cause', 'remedy', 'failures', 'retry_at', 'silent_s
 return 1
 `);
 
+/** KEYS 1 health ARGV 1 pause in ms */
+const pauseScript = defineScript(`
+local t = redis.call('TIME')
+redis.call('HSET', KEYS[1], 'retry_at', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1])
+`);
+
 /** KEYS 1 health ARGV 1 fingerprint 2 "1" to replace a pinned one */
 const pinScript = defineScript(`
 if ARGV[2] == '1' then
@@ -67,14 +74,19 @@ export interface HealthStore {
   get(name: string): Promise<HostHealth>;
   contacted(name: string, facts?: AgentFacts): Promise<boolean>;
   failed(name: string, failure: HostFailure): Promise<number>;
-  pause(name: string, until: number): Promise<void>;
+  pause(name: string, ms: number): Promise<void>;
   setDraining(name: string, draining: boolean): Promise<void>;
   pin(name: string, fingerprint: string, options: { replace: boolean }): Promise<void>;
   warn(name: string, warning: string): Promise<void>;
 }
 
 export function createHealthStore({ redis, keys }: { redis: Redis; keys: Keys }): HealthStore {
-  const get = async (name: string) => decode(await redis.hgetall(keys.hostHealth(name)));
+  async function get(name: string): Promise<HostHealth> {
+    const pipeline = redis.pipeline();
+    pipeline.hgetall(keys.hostHealth(name)).time();
+    const [hash, [seconds, micros]] = (await results(pipeline)) as [Record<string, string>, [string, string]];
+    return { ...decode(hash), seen_at: Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) };
+  }
 
   return {
     get,
@@ -94,8 +106,8 @@ export function createHealthStore({ redis, keys }: { redis: Redis; keys: Keys })
       )) as [number, number];
       return retryAt;
     },
-    async pause(name, until) {
-      await redis.hset(keys.hostHealth(name), 'retry_at', until);
+    async pause(name, ms) {
+      await pauseScript(redis, [keys.hostHealth(name)], [ms]);
     },
     async setDraining(name, draining) {
       if (draining) await redis.hset(keys.hostHealth(name), 'draining', '1');

@@ -65,8 +65,8 @@ export function createDrain(deps: {
   async function factsIfWanted(target: Target): Promise<AgentFacts | 'later' | null> {
     const { waiting, lookInMs } = await mailbox.take(target.name, { maxRequests: 0, leaseMs: 0, most: 0 });
     if (waiting === 0) return null;
-    const { retry_at, draining } = target.health;
-    const pauseMs = (retry_at ?? 0) - Date.now();
+    const { draining } = target.health;
+    const pauseMs = pauseLeft(target);
     if (draining || pauseMs > 0) {
       await lookAgain(target.name, draining ? LONGEST_DELAY_MS : pauseMs);
       return 'later';
@@ -76,7 +76,7 @@ export function createDrain(deps: {
       return await contact.facts(target);
     } catch (error) {
       log.debug({ host: target.name, code: (error as SluiceError).code }, 'dispatch.host_not_ready');
-      await lookAgain(target.name, Math.max((target.health.retry_at ?? 0) - Date.now(), 1_000));
+      await lookAgain(target.name, Math.max(pauseLeft(target), 1_000));
       return 'later';
     }
   }
@@ -109,4 +109,9 @@ export function createDrain(deps: {
   async function lookAgain(host: string, inMs: number): Promise<void> {
     await wake.dispatch(host, Math.min(Math.max(Math.ceil(inMs), 1), LONGEST_DELAY_MS));
   }
+}
+
+/** How long the host is still to be left alone, in ms. */
+function pauseLeft({ health }: Target): number {
+  return (health.retry_at ?? 0) - health.seen_at;
 }

@@ -149,5 +149,5 @@ export function createStartFailure(deps: {
 /** What the agent asked for, else what the host's failures so far make of it. */
 function pauseMs(target: Target, error: SluiceError): number {
   const asked = Number(error.fields.retry_after ?? 0) * 1_000;
-  return Math.max(asked, (target.health.retry_at ?? 0) - Date.now(), 0);
+  return Math.max(asked, (target.health.retry_at ?? 0) - target.health.seen_at, 0);
 }
