@@ -59,7 +59,7 @@ describe('POST /cancel', () => {
   });
 
   it('keeps the code of a command that cleans up and exits', async () => {
-    await startAndRead(agent, 'tidy', 'trap "exit 3" INT; echo 1; sleep 60 & wait', 1);
+    await startAndRead(agent, 'tidy', 'trap "exit 3" INT; echo 1; while :; do sleep 0.1; done', 1);
     const { body } = await agent.call('POST', '/cancel/tidy', { signal: 'SIGINT', grace_seconds: 5 });
     expect(body).toMatchObject({ status: 'cancelled', reason: 'canceled', return_code: 3, signal: null });
   });
