@@ -65,7 +65,7 @@ function serverOptions({ logger, tls }: ApiDeps): FastifyServerOptions {
   return {
     loggerInstance: logger,
     // The audit line says what is to be said; a logged request would carry its query.
-    logController: new LogController({ disableRequestLogging: true }),
+    logController: new LogController({ disableRequestLogging: true, requestIdLogLabel: 'request_id' }),
     genReqId: () => `req_${randomUUID()}`,
     bodyLimit: BODY_LIMIT_BYTES,
     routerOptions: { maxParamLength: PARAM_LIMIT },

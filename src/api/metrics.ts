@@ -3,6 +3,7 @@ import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom
 import type { JobStore } from '../store/jobs.ts';
 import type { Holds } from './holds.ts';
 import type { Api } from './instance.ts';
+import { routeName } from './route-name.ts';
 
 export interface MetricsDeps {
   jobs: Pick<JobStore, 'counts'>;
@@ -48,9 +49,10 @@ export function measureRequests(app: Api, { jobs, holds }: MetricsDeps): Registr
     },
   });
 
-  app.addHook('onResponse', async ({ method, routeOptions }, reply) => {
+  app.addHook('onResponse', async (request, reply) => {
+    const { method } = request;
     // The route and not the path: paths are made up by callers, and each would be a series of its own.
-    const route = routeOptions.url ?? 'none';
+    const route = routeName(request) ?? 'none';
     requests.inc({ method, route, status: reply.statusCode });
     duration.observe({ method, route }, reply.elapsedTime / 1_000);
   });

@@ -2,6 +2,7 @@
 import type { Registry } from 'prom-client';
 import type { AgentPort } from '../job/agent-port.ts';
 import type { ApiKeyStore } from '../store/api-keys.ts';
+import type { DeliveryStore } from '../store/deliveries.ts';
 import type { Feed } from '../store/feed.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Cancel } from '../store/jobs/cancel.ts';
@@ -10,6 +11,7 @@ import type { Wake } from '../store/queues.ts';
 import type { Redis } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import type { SlotStore } from '../store/slots.ts';
+import type { EndpointStore } from '../store/webhooks.ts';
 import { createCalling } from './calling.ts';
 import { createChangeTail } from './change-tail.ts';
 import type { Holds } from './holds.ts';
@@ -33,6 +35,7 @@ import { readRoute } from './routes/jobs/read.ts';
 import { submitRoute } from './routes/jobs/submit.ts';
 import { waitRoute } from './routes/jobs/wait.ts';
 import { operatingRoutes } from './routes/operating.ts';
+import { webhookRoutes } from './routes/webhooks.ts';
 import { createWaits } from './waiting.ts';
 
 /** What the API is built from. */
@@ -45,6 +48,8 @@ export interface Given {
   slots: SlotStore;
   wake: Wake;
   cancelJob: Cancel;
+  endpoints: EndpointStore;
+  deliveries: DeliveryStore;
   agents: AgentPort;
   sealer: Sealer;
   /** @returns why this address may not be called back; null if it may */
@@ -86,5 +91,6 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   trustHostRoute(app, deps);
   removeHostRoute(app, deps);
 
+  webhookRoutes(app, deps);
   operatingRoutes(app, { ...deps, readiness: createReadiness(deps) });
 }

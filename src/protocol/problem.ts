@@ -20,7 +20,7 @@ export const Problem = Type.Object(
 );
 export type Problem = Static<typeof Problem>;
 
-/** The address of a class of errors: relative, because the gateway describes its own in `docs/api.md`. */
+/** The address of a class of errors, which answers with what it means. */
 export function problemType(code: string): string {
-  return `/docs/problems/${code}`;
+  return `/problems/${code}`;
 }

@@ -7,6 +7,7 @@ import { pino } from 'pino';
 import { type ApiDeps, buildApp } from '../../src/api/app.ts';
 import { createAgentPort } from '../../src/net/agents.ts';
 import { createApiKeyStore, type Grants } from '../../src/store/api-keys.ts';
+import { createDeliveryStore } from '../../src/store/deliveries.ts';
 import { createFeed } from '../../src/store/feed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
 import { createCancel } from '../../src/store/jobs/cancel.ts';
@@ -15,6 +16,7 @@ import { createKeys } from '../../src/store/keys.ts';
 import { connectForBlocking, connectForRequests } from '../../src/store/redis.ts';
 import { createSealer } from '../../src/store/sealing.ts';
 import { createSlotStore } from '../../src/store/slots.ts';
+import { createEndpointStore } from '../../src/store/webhooks.ts';
 
 export const ADMIN_TOKEN = 'an-admin-token-of-the-tests';
 
@@ -61,6 +63,8 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     wake,
     sealer,
     redis,
+    endpoints: createEndpointStore({ redis, keys, sealer }),
+    deliveries: createDeliveryStore({ redis, keys }),
     cancelJob: createCancel({ jobs, wake }),
     refuseCallback: async () => null,
     holdLimits: { perKey: 50, total: 100 },

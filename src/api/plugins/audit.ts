@@ -3,6 +3,7 @@
  * with what result; never a header, a body or a token.
  */
 import type { Api } from '../instance.ts';
+import { routeName } from '../route-name.ts';
 
 export function auditRequests(app: Api): void {
   app.addHook('onResponse', async (request, reply) => {
@@ -17,9 +18,8 @@ export function auditRequests(app: Api): void {
         key: request.caller?.name ?? null,
         key_id: request.caller?.id ?? null,
         address: request.ip,
-        request_id: request.id,
         method: request.method,
-        route: request.routeOptions.url ?? null,
+        route: routeName(request),
         ...request.audited,
         decision,
         status,

@@ -9,7 +9,15 @@ import { sendProblem, toSluiceError } from './problems.ts';
 /** For Fastify's `frameworkErrors`: these skip all hooks, so a request has none of our fields yet. */
 export function frameworkProblem(error: FastifyError, request: FastifyRequest, reply: FastifyReply): void {
   request.audited = {};
-  sendProblem(request, reply, toSluiceError(error, request));
+  const problem = toSluiceError(error, request);
+  request.log.info({
+    audit: true,
+    event: 'api.read',
+    decision: 'refused',
+    code: problem.code,
+    address: request.ip,
+  });
+  sendProblem(request, reply, problem);
 }
 
 const STATUS: Record<string, number> = {

@@ -1,7 +1,7 @@
 /** For those who run the gateway: alive, ready, and how it is doing. These answer without a key. */
 import type { Registry } from 'prom-client';
 import Type from 'typebox';
-import { SluiceError } from '../../job/errors.ts';
+import { ERRORS, type ErrorCode, SluiceError } from '../../job/errors.ts';
 import type { Api } from '../instance.ts';
 import type { Unready } from '../readiness.ts';
 
@@ -9,6 +9,16 @@ export interface OperatingDeps {
   readiness: () => Promise<Unready[]>;
   registry: Registry;
 }
+
+const ErrorClass = Type.Object({
+  code: Type.String(),
+  status: Type.Integer({ description: 'The HTTP status.' }),
+  title: Type.String({ description: 'What it means.' }),
+  retry: Type.String({
+    description:
+      '`never`: it would fail again; `safe`: nothing was done; `reconcile`: look before repeating it.',
+  }),
+});
 
 const Status = Type.Object({ status: Type.String() });
 
@@ -41,6 +51,22 @@ export function operatingRoutes(app: Api, { readiness, registry }: OperatingDeps
       if (wrong.length === 0) return { status: 'ready' };
       const detail = wrong.map(({ what, remedy }) => `${what}; ${remedy}`).join('. ');
       throw new SluiceError('store_unavailable', detail, { fields: { retry_after: 5, checks: wrong } });
+    },
+  );
+
+  app.get(
+    '/problems/:code',
+    {
+      schema: {
+        tags: ['Operating'],
+        summary: 'What a code of a problem means',
+        params: Type.Object({ code: Type.String({ description: 'The `code` of a problem document.' }) }),
+        response: { 200: ErrorClass },
+      },
+    },
+    async ({ params: { code } }) => {
+      if (!Object.hasOwn(ERRORS, code)) throw new SluiceError('not_found', `there is no code ${code}`);
+      return { code, ...ERRORS[code as ErrorCode] };
     },
   );
 

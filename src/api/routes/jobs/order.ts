@@ -6,7 +6,7 @@ import { decodeTime, monotonicFactory } from 'ulid';
 import { SluiceError } from '../../../job/errors.ts';
 import type { HostConfig } from '../../../job/host.ts';
 import { type Job, NOT_STARTED } from '../../../job/record.ts';
-import type { Sealer } from '../../../store/sealing.ts';
+import { envPlace, type Sealer } from '../../../store/sealing.ts';
 import { COMMAND_BYTES, ENV_BYTES, type SubmitBody } from './submit.schema.ts';
 
 /** @throws SluiceError invalid_request with the field at fault */
@@ -74,7 +74,7 @@ function startTime({ not_before, start_deadline_seconds }: SubmitBody, now: numb
 function sealEnvironment(sealer: Pick<Sealer, 'seal'>, id: string, body: SubmitBody): string | null {
   const { env, secret_env } = body;
   if (env === undefined && secret_env === undefined) return null;
-  return sealer.seal(JSON.stringify({ env, secret_env }), `job:${id}:env`);
+  return sealer.seal(JSON.stringify({ env, secret_env }), envPlace(id));
 }
 
 function checkEnvironment(field: string, env: Record<string, string>): void {

@@ -1,0 +1,132 @@
+/**
+ * The API as a program: connects, wires and listens, and closes in reverse order. Any number of processes may
+ * run it on one Redis.
+ */
+import { readFile } from 'node:fs/promises';
+import type { AddressInfo } from 'node:net';
+import type { Logger } from 'pino';
+import type { Config } from '../config.ts';
+import { createAddressRules, createUrlCheck } from '../net/addresses.ts';
+import { createAgentPort } from '../net/agents.ts';
+import { createApiKeyStore } from '../store/api-keys.ts';
+import { createDeliveryStore } from '../store/deliveries.ts';
+import { createFeed } from '../store/feed.ts';
+import { createHostStore } from '../store/hosts.ts';
+import { createCancel } from '../store/jobs/cancel.ts';
+import { createJobStore } from '../store/jobs.ts';
+import { createKeys } from '../store/keys.ts';
+import { createQueues } from '../store/queues.ts';
+import { connectForBlocking, connectForRequests } from '../store/redis.ts';
+import type { Sealer } from '../store/sealing.ts';
+import { createSlotStore } from '../store/slots.ts';
+import { createEndpointStore } from '../store/webhooks.ts';
+import { type ApiDeps, buildApp } from './app.ts';
+
+export interface RunningApi {
+  /** Where it is found on this machine, such as `http://127.0.0.1:8080`. */
+  url: string;
+  /** Answers what is held, takes nothing new, and lets go of Redis. */
+  close(): Promise<void>;
+}
+
+export interface ApiProgramDeps {
+  config: Pick<
+    Config,
+    'prefix' | 'listen' | 'tls' | 'apiKey' | 'callbackSecret' | 'addressPatterns' | 'webhooks'
+  >;
+  version: string;
+  redisUrl: string;
+  sealer: Sealer;
+  log: Logger;
+}
+
+/** Long polls and streams: for each key (a large Airflow holds some dozens), and for a process. */
+const HOLD_LIMITS = { perKey: 1_000, total: 5_000 };
+
+/** @throws Error of Node's `listen`, such as EADDRINUSE; nothing is left open then */
+export async function startApi({
+  config,
+  version,
+  redisUrl,
+  sealer,
+  log,
+}: ApiProgramDeps): Promise<RunningApi> {
+  const keys = createKeys(config.prefix);
+  const redis = connectForRequests(redisUrl, 'api');
+  const subscriber = connectForBlocking(redisUrl, 'api-feed');
+  const producer = connectForRequests(redisUrl, 'api-queues');
+  for (const connection of [redis, subscriber, producer]) {
+    connection.on('error', ({ message }: Error) => log.warn({ reason: message }, 'redis.error'));
+  }
+  await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
+
+  const stored = { redis, keys };
+  const queues = createQueues(producer, keys.queuePrefix);
+  const { wake } = queues;
+  const onTold = () => {
+    wake.deliver().catch(({ message }: Error) => log.warn({ reason: message }, 'deliver.not_woken'));
+  };
+  const jobs = createJobStore({ ...stored, onTold });
+  const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns });
+  const admin = config.apiKey === null ? undefined : adminOf(config.apiKey, config.callbackSecret);
+  const feed = await createFeed({ redis, subscriber, keys });
+  const agents = createAgentPort();
+  const rules = createAddressRules(config.webhooks);
+
+  const app = await buildApp({
+    ...{ version, redis, jobs, hosts, feed, wake, agents, sealer },
+    ...(config.tls && { tls: await readTls(config.tls) }),
+    logger: log,
+    holdLimits: HOLD_LIMITS,
+    apiKeys: createApiKeyStore({ ...stored, sealer, admin }),
+    slots: createSlotStore(stored),
+    endpoints: createEndpointStore({ ...stored, sealer }),
+    deliveries: createDeliveryStore(stored),
+    cancelJob: createCancel({ jobs, wake }),
+    refuseCallback: createUrlCheck({ rules, isAgentAddress: (address) => hosts.isAgentAddress(address) }),
+  });
+
+  async function close(): Promise<void> {
+    await app.close();
+    await agents.close();
+    await feed.close();
+    await queues.close();
+    redis.disconnect();
+    producer.disconnect();
+  }
+
+  try {
+    await app.listen(config.listen);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const url = urlOf(app.server.address() as AddressInfo, config.tls !== null);
+  warnWithoutTls(config, log);
+  log.info({ url }, 'api.started');
+  return { url, close };
+}
+
+function adminOf(token: string, callbackSecret: string | null) {
+  return { token, ...(callbackSecret !== null && { callbackSecret }) };
+}
+
+async function readTls(files: NonNullable<Config['tls']>): Promise<NonNullable<ApiDeps['tls']>> {
+  const [cert, key] = await Promise.all([readFile(files.certFile, 'utf8'), readFile(files.keyFile, 'utf8')]);
+  if (files.clientCaFile === null) return { cert, key };
+  return { cert, key, ca: await readFile(files.clientCaFile, 'utf8') };
+}
+
+function urlOf({ address, family, port }: AddressInfo, tls: boolean): string {
+  const everywhere = address === '0.0.0.0' || address === '::';
+  const host = everywhere ? '127.0.0.1' : family === 'IPv6' ? `[${address}]` : address;
+  return `${tls ? 'https' : 'http'}://${host}:${port}`;
+}
+
+function warnWithoutTls({ listen, tls }: Pick<Config, 'listen' | 'tls'>, log: Logger): void {
+  if (tls !== null || /^(localhost|127\.|::1$|\[::1\]$)/.test(listen.host)) return;
+  log.warn(
+    { host: listen.host, remedy: 'set --tls-cert and --tls-key, or put a proxy that speaks TLS before it' },
+    'THE API LISTENS BEYOND LOOPBACK WITHOUT TLS: API keys, commands and output can be read on the network',
+  );
+}
