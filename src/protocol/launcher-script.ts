@@ -83,6 +83,7 @@ job)
 # Becomes the command, if it is the first to get here.
 gate)
   s=$1 m=$2 h=$3; shift 3;
+  exec 8>> "$j/out" 9>> "$j/err";
   me && echo "$me $s $(date +%s)" > "$j/c.$$" && ln "$j/c.$$" "$j/go" || exit 125;
   sync "$j/go" "$j" "$d";
   nl=$(printf "\\nx"); nl=\${nl%x}; n=$# v="SLUICE_JOB_ID=$t";
@@ -94,7 +95,7 @@ gate)
     c) set -- "$@" "$v" "$h" -c; v=$a ;;
     esac;
   done;
-  exec 8>> "$j/out" 9>> "$j/err"; umask "$m";
+  umask "$m";
   exec env "$@" "$v" >&8 2>&9 8>&- 9>&- ;;
 
 timer) sleep "$1"; look; [ $state = running ] && finish timeout TERM "$2" ;;
