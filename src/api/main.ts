@@ -96,7 +96,8 @@ export async function startApi({
   }
 
   try {
-    await app.listen(config.listen);
+    // A copy: Fastify writes into it, and the configuration is frozen.
+    await app.listen({ ...config.listen });
   } catch (error) {
     await close();
     throw error;
