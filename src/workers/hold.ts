@@ -49,7 +49,7 @@ export function createHolds(deps: {
     }
     if (held.size >= limit) held.values().next().value?.stop.abort();
     const stop = new AbortController();
-    let renew = () => undefined as void;
+    let renew: () => void = () => undefined;
     const onRenew = (listener: () => void) => {
       renew = listener;
     };

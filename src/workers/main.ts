@@ -20,6 +20,7 @@ import { envPlace, type Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createCommit } from './commit.ts';
 import { createContact } from './contact.ts';
+import { createDelivery } from './delivery.ts';
 import { createAcceptance } from './dispatch/acceptance.ts';
 import { createDeadline } from './dispatch/deadline.ts';
 import { createDrain } from './dispatch/drain.ts';
@@ -41,7 +42,14 @@ export interface Workers {
 export interface WorkersDeps {
   config: Pick<
     Config,
-    'prefix' | 'heldHosts' | 'dispatchConcurrency' | 'pollConcurrency' | 'addressPatterns' | 'webhooks'
+    | 'prefix'
+    | 'heldHosts'
+    | 'dispatchConcurrency'
+    | 'pollConcurrency'
+    | 'addressPatterns'
+    | 'webhooks'
+    | 'apiKey'
+    | 'callbackSecret'
   >;
   redisUrl: string;
   sealer: Sealer;
@@ -108,10 +116,12 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
     }),
     createQueueWorker({ ...shared, queue: QUEUES.follow, run: poll, concurrency: config.pollConcurrency }),
   ];
+  const delivery = createDelivery({ ...stored, hosts, sealer, config, log });
   const sweep = createSweep({
     ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
-    sweepDeliveries: async () => undefined,
+    sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
   });
+  delivery.deliverer.start();
   sweep.start();
   log.info({ owner }, 'workers.started');
 
@@ -121,6 +131,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
       await sweep.close();
       await Promise.all(workers.map((worker) => worker.close()));
       await holds.close();
+      await delivery.close();
       closeAcceptance();
       await agents.close();
       await feed.close();

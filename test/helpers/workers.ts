@@ -12,6 +12,8 @@ export const TEST_CONFIG: WorkersDeps['config'] = {
   dispatchConcurrency: 100,
   pollConcurrency: 100,
   addressPatterns: [],
+  apiKey: null,
+  callbackSecret: null,
   webhooks: { allow: ['127.0.0.0/8'], deny: [], scheduleSeconds: [0, 1, 1, 1], timeoutMs: 2_000 },
 };
 
