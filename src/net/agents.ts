@@ -33,6 +33,11 @@ const LIMITS: WireLimits = {
 
 export interface AgentPortDeps {
   limits?: Partial<WireLimits>;
+  /**
+   * How long a Base agent's `running` is believed before the launcher is asked itself, in ms. Until then a reboot
+   * of the host goes unseen; the asking costs the host a small command for each of its users.
+   */
+  believeRunningMs?: number;
   /** Told of every request once it is over: one log line, one metric. */
   onRequest?: (event: RequestEvent) => void;
 }
@@ -41,7 +46,7 @@ export interface AgentPortDeps {
 export function createAgentPort(deps: AgentPortDeps = {}): AgentPort & { close(): Promise<void> } {
   const wire = createWire({ ...LIMITS, ...deps.limits });
   const exchange = createExchange(wire, deps.onRequest ?? (() => {}));
-  const launcher = createLauncherDriver(exchange);
+  const launcher = createLauncherDriver(exchange, deps.believeRunningMs ?? 60_000);
   const drivers: Record<Starter, Driver> = {
     full: createFullDriver(exchange),
     base: createBaseDriver(exchange),

@@ -22,13 +22,12 @@ import { invalid } from './reply.ts';
 const MANY = 5;
 /** Tokens in one verb: with their tails, and all over at once, still a few MB. */
 const STATE_BATCH = 100;
-/** How long the agent's `running` is believed. */
-const BELIEVED_MS = 60_000;
 /** Between two looks at an unknown token: a `/run` just taken may not have come to its latch yet. */
 const SECOND_LOOK_MS = 1_000;
 const STATUS_BYTES = 2_097_152;
 
-export function createLauncherAsk(exchange: Exchange): Driver['ask'] {
+/** @param believedMs how long the agent's `running` is believed without the launcher's own word */
+export function createLauncherAsk(exchange: Exchange, believedMs: number): Driver['ask'] {
   /** When a token was last seen running by the launcher itself, or first by its agent. */
   const seenRunning = new Map<string, number>();
 
@@ -115,7 +114,7 @@ export function createLauncherAsk(exchange: Exchange): Driver['ask'] {
   function isBelieved(token: string): boolean {
     const since = seenRunning.get(token);
     if (since === undefined) believe(token);
-    return since === undefined || Date.now() - since < BELIEVED_MS;
+    return since === undefined || Date.now() - since < believedMs;
   }
 
   function believe(token: string): void {

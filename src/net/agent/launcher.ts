@@ -3,8 +3,7 @@
  * over, is the launcher's report; everything else is a verb, a small `/run` of its own. The launcher's latch makes
  * every one of them harmless to repeat, whatever the agent's generation makes of a repeated `/run`.
  */
-import type { AgentPort, DialHost } from '../../job/agent-port.ts';
-import { MAX_RANGE_BYTES } from '../../job/agent-port.ts';
+import { type DialHost, MAX_RANGE_BYTES } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import { NO_OUTPUT, type Report } from '../../job/report.ts';
@@ -25,7 +24,7 @@ export interface LauncherDriver extends Driver {
   probe(host: DialHost, user: string | null): Promise<string>;
 }
 
-export function createLauncherDriver(exchange: Exchange): LauncherDriver {
+export function createLauncherDriver(exchange: Exchange, believedMs: number): LauncherDriver {
   return {
     async probe(host, user) {
       const command = () => launcherCommand.probe();
@@ -57,7 +56,7 @@ export function createLauncherDriver(exchange: Exchange): LauncherDriver {
       return { ...(await baseRun(exchange, host, run)), report: STARTED };
     },
 
-    ask: createLauncherAsk(exchange),
+    ask: createLauncherAsk(exchange, believedMs),
 
     async cancel(host, job, { signal, grace_seconds }) {
       const token = launchToken(job);
@@ -97,12 +96,12 @@ export function createLauncherDriver(exchange: Exchange): LauncherDriver {
       }
       return { data: said.data, next: said.next, eof: said.eof };
     },
-  } satisfies LauncherDriver & Partial<AgentPort>;
+  };
 }
 
 const STARTED: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };
 
-export function directoryOf(job: Job): string {
+function directoryOf(job: Job): string {
   if (job.launcher_dir !== null) return job.launcher_dir;
   throw new SluiceError('internal', `${job.id} has no launcher directory`);
 }
