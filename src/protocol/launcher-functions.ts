@@ -70,10 +70,11 @@ fade() {
   while tree; do read -r u x < /proc/uptime; [ "\${u%.*}" -lt "$z" ] || break; nap; done;
   k=0; while tree && [ $k -lt 25 ]; do send KILL; nap; k=$((k + 1)); done;
 };
-# Ends the token: reason, signal, grace. The first reason wins; it is withdrawn if the command was over before us.
+# Ends the token: reason, signal, grace. The first reason wins; it is withdrawn if the command was over before us. On a
+# full disk files can still be made, but stay empty: what must be known then is told by their names.
 finish() {
   me; echo "$1 $me" > "$j/why.$$";
-  ln "$j/why.$$" "$j/why" || killer || mv "$j/why.$$" "$j/why";
+  if ln "$j/why.$$" "$j/why"; then [ "$1" = timeout ] && echo > "$j/limit"; else killer || mv "$j/why.$$" "$j/why"; fi;
   if same "$c" "$q"; then tree; send "$2"; echo > "$j/sent"; fade "$3"; echo > "$j/stopped";
   elif same "$sp" "$sq"; then [ -e "$j/sent" ] || unlink "$j/why";
   else fade 0; return; fi;

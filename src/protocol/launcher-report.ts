@@ -41,8 +41,9 @@ export type LauncherReport =
   | { kind: 'never_ran'; token: string }
   | { kind: 'unknown'; token: string }
   /**
-   * Nothing was started. `why`: `dir_missing`, `dir_symlink`, `dir_not_own`, `dir_not_writable`, `workdir`, `shell`;
-   * of a probe: `no_directory`, or `missing` and the tools that the host lacks.
+   * Nothing was started now. `why`: with `workdir`, `shell` and `dir_not_writable` (no room, read-only) nothing has
+   * begun before either, and the same start may be sent again; `dir_missing`, `dir_symlink` and `dir_not_own` say
+   * nothing about earlier starts. Of a probe: `no_directory`, or `missing` and the tools that the host lacks.
    */
   | { kind: 'refused'; token: string | null; why: string }
   | {

@@ -64,8 +64,13 @@ job)
   setsid sh -c "$0" "$0" gate "$d" "$boot" "$t" "$mine" "$m" "$h" "$@"; code=$?;
   to=$(date +%s) kind=exit sig=- kept=0 proof=- left=;
   if read -r b c q sp sq from < "$j/go" && [ "$sp $sq" = "$mine" ]; then
-    k=0; while [ -e "$j/why" ]; do [ -e "$j/sent" ] && break; killer && [ $k -lt 150 ] || break; nap; k=$((k + 1)); done;
-    if [ -e "$j/sent" ] && read -r kind x < "$j/why"; then
+    k=0; while [ -e "$j/why" ]; do
+      [ -e "$j/sent" ] && break;
+      [ $k -lt 10 ] || { killer && [ $k -lt 150 ]; } || break;
+      nap; k=$((k + 1));
+    done;
+    if [ -e "$j/sent" ]; then
+      kind=canceled; [ -e "$j/limit" ] && kind=timeout;
       while tree; do [ -e "$j/stopped" ] && break; killer || { fade 0; break; }; nap; done;
       proof=group+marker;
     elif tree; then
