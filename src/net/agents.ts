@@ -76,7 +76,7 @@ export function createAgentPort(deps: AgentPortDeps = {}): AgentPort & { close()
         try {
           add(all, await drivers[starter].ask(host, some, starter === 'full' ? wait : undefined));
         } catch (error) {
-          if (all.reports.size === 0 || !(error instanceof SluiceError)) throw error;
+          if (all.reports.size + all.errors.size === 0 || !(error instanceof SluiceError)) throw error;
           all.errors.set(some[0]!.id, error);
           break;
         }

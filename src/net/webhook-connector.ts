@@ -5,8 +5,9 @@
  */
 import { lookup as dnsLookup, type LookupAddress } from 'node:dns';
 import { isIP, type LookupFunction } from 'node:net';
+import { setTimeout as pause } from 'node:timers/promises';
 import { promisify } from 'node:util';
-import { buildConnector } from 'undici';
+import { buildConnector, errors } from 'undici';
 import { SluiceError } from '../job/errors.ts';
 import { type AddressRules, hostPort } from './addresses.ts';
 
@@ -16,6 +17,7 @@ export interface ConnectorDeps {
   isAgentAddress: (address: string) => Promise<boolean>;
   /** All addresses of a name. Default: the system's resolver. */
   resolve?: ((name: string) => Promise<LookupAddress[]>) | undefined;
+  /** Resolving, connecting and the TLS handshake together; not longer than the whole request. */
   connectMs: number;
   /** More certificates to trust, PEM; default the system's only. */
   ca?: string | undefined;
@@ -25,11 +27,12 @@ export function createWebhookConnector(deps: ConnectorDeps): buildConnector.conn
   const { resolve = resolveByTheSystem } = deps;
 
   return (options, callback) => {
-    check(options).then(
+    const end = Date.now() + deps.connectMs;
+    within(deps.connectMs, check(options)).then(
       (addresses) => {
         const connect = buildConnector({
           lookup: answerWith(addresses),
-          timeout: deps.connectMs,
+          timeout: Math.max(1, end - Date.now()),
           allowH2: false,
           ...(deps.ca !== undefined && { ca: deps.ca }),
         });
@@ -54,6 +57,20 @@ export function createWebhookConnector(deps: ConnectorDeps): buildConnector.conn
       }
     }
     return addresses;
+  }
+}
+
+/** The request's own signal has no effect before there is a connection. */
+async function within<T>(ms: number, task: Promise<T>): Promise<T> {
+  const enough = new AbortController();
+  const late = pause(ms, undefined, { signal: enough.signal }).then(() => {
+    throw new errors.ConnectTimeoutError('the name was not resolved in time');
+  });
+  try {
+    return await Promise.race([task, late]);
+  } finally {
+    late.catch(() => undefined);
+    enough.abort();
   }
 }
 

@@ -40,7 +40,8 @@ const MAX_REPLY_BYTES = 1_024;
 
 export function createWebhookSender(deps: SenderDeps): WebhookSender {
   const agent = new Agent({
-    connect: createWebhookConnector(deps),
+    // The signal below has no effect until there is a connection.
+    connect: createWebhookConnector({ ...deps, connectMs: Math.min(deps.connectMs, deps.totalMs) }),
     pipelining: 1,
     allowH2: false,
     headersTimeout: deps.totalMs,

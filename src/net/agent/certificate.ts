@@ -9,7 +9,7 @@ import { X509Certificate } from 'node:crypto';
 import { isIP, type Socket } from 'node:net';
 import { checkServerIdentity, type PeerCertificate, TLSSocket } from 'node:tls';
 import { buildConnector } from 'undici';
-import type { AgentPort, DialHost } from '../../job/agent-port.ts';
+import type { DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 
 /** Whom to expect; of a host, all but its token. */
@@ -17,7 +17,7 @@ export type Expected = Pick<DialHost, 'name' | 'address' | 'tls' | 'pinned_finge
 
 export interface AgentConnector {
   connect: buildConnector.connector;
-  /** sha256 of the last certificate that was accepted (see {@link AgentPort.ping}); null before and without TLS. */
+  /** sha256 of the last certificate that was accepted; null before and without TLS. */
   shown(): string | null;
 }
 
@@ -26,8 +26,8 @@ export interface AgentConnector {
  * @param connectMs for name, TCP and TLS together
  */
 export function createAgentConnector(host: Expected, connectMs: number): AgentConnector {
-  const { hostname } = new URL(`https://${host.address}`);
-  const name = hostname.replace(/^\[|\]$/g, '');
+  const name = hostNameOf(host.address);
+  const given = 'ca' in host.tls ? fingerprintsIn(host.tls.ca) : [];
   const dial = buildConnector({
     timeout: connectMs,
     allowH2: false,
@@ -37,7 +37,8 @@ export function createAgentConnector(host: Expected, connectMs: number): AgentCo
     rejectUnauthorized: false,
     ...('ca' in host.tls && {
       ca: host.tls.ca,
-      checkServerIdentity: (_: string, certificate: PeerCertificate) => nameMismatch(host, name, certificate),
+      checkServerIdentity: (_: string, shownNow: PeerCertificate) =>
+        given.includes(normal(shownNow.fingerprint256)) ? undefined : nameMismatch(host, name, shownNow),
     }),
   });
   let shown: string | null = null;
@@ -86,13 +87,27 @@ function mistrust(host: Expected, socket: Socket, fingerprint: string | null): S
  * else any host of that CA could pass for any other.
  */
 function nameMismatch(host: Expected, name: string, certificate: PeerCertificate): Error | undefined {
-  const pem = 'ca' in host.tls ? host.tls.ca : '';
-  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
-  if (blocks.some((block) => new X509Certificate(block).fingerprint256 === certificate.fingerprint256)) {
-    return undefined;
-  }
   const mismatch = checkServerIdentity(name, certificate);
   return mismatch && checkServerIdentity(host.name, certificate) ? mismatch : undefined;
+}
+
+/** Of the certificates in a PEM file; a damaged one is left out, because nothing may be thrown in a handshake. */
+function fingerprintsIn(pem: string): string[] {
+  const blocks = pem.match(/-----BEGIN CERTIFICATE-----[^-]+-----END CERTIFICATE-----/g) ?? [];
+  return blocks.flatMap((block) => {
+    try {
+      return normal(new X509Certificate(block).fingerprint256);
+    } catch {
+      return [];
+    }
+  });
+}
+
+/** @throws SluiceError agent_unreachable for what is no `host:port` */
+function hostNameOf(address: string): string {
+  const url = URL.parse(`https://${address}`);
+  if (!url) throw unreachable('its address is not host:port');
+  return url.hostname.replace(/^\[|\]$/g, '');
 }
 
 const fingerprintOf = (socket: TLSSocket) => {

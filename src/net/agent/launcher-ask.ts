@@ -15,7 +15,7 @@ import { baseStatus } from './base-status.ts';
 import type { Answers, Driver } from './driver.ts';
 import type { Exchange } from './exchange.ts';
 import { translated } from './launcher-translate.ts';
-import { runVerb } from './launcher-verb.ts';
+import { directoryOf, runVerb } from './launcher-verb.ts';
 import { invalid } from './reply.ts';
 
 /** From so many jobs of one user on, a `state` verb (about three requests) is cheaper than a request each. */
@@ -88,10 +88,10 @@ export function createLauncherAsk(exchange: Exchange, believedMs: number): Drive
   }
 
   async function askLauncher(host: DialHost, jobs: Job[]): Promise<Map<Job, Report>> {
-    const dir = jobs[0]?.launcher_dir ?? '';
+    const dir = directoryOf(jobs[0]!);
     const printed = await runVerb(exchange, host, {
       name: 'state',
-      user: jobs[0]?.job_user ?? null,
+      user: jobs[0]!.job_user,
       command: () => launcherCommand.state({ dir, tokens: jobs.map(launchToken) }),
       withinMs: 15_000 + jobs.length * 200,
       maxBytes: 65_536 + jobs.length * 45_056,

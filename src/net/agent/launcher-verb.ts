@@ -6,6 +6,7 @@ import { randomBytes } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DialHost } from '../../job/agent-port.ts';
 import { hasCode, SluiceError } from '../../job/errors.ts';
+import type { Job } from '../../job/record.ts';
 import { LauncherInputError } from '../../protocol/launcher.ts';
 import { baseRun } from './base-run.ts';
 import { type BaseStatus, baseStatus } from './base-status.ts';
@@ -52,6 +53,12 @@ export async function runVerb(exchange: Exchange, host: DialHost, verb: Verb): P
       throw new SluiceError('agent_reply_lost', `The launcher's ${verb.name} did not end in time`);
     }
   }
+}
+
+/** Where the job's latch and output are: fixed in its record before its first start. */
+export function directoryOf(job: Job): string {
+  if (job.launcher_dir !== null) return job.launcher_dir;
+  throw new SluiceError('internal', `${job.id} has no launcher directory`);
 }
 
 /** A value that the launcher cannot carry fails the job with the reason, not the gateway. */

@@ -5,7 +5,7 @@
  */
 import { type DialHost, MAX_RANGE_BYTES } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
-import { type Job, launchToken } from '../../job/record.ts';
+import { launchToken } from '../../job/record.ts';
 import { NO_OUTPUT, type Report } from '../../job/report.ts';
 import { launcherCommand } from '../../protocol/launcher.ts';
 import { parseLauncherReport } from '../../protocol/launcher-report.ts';
@@ -14,7 +14,7 @@ import type { Driver } from './driver.ts';
 import type { Exchange } from './exchange.ts';
 import { createLauncherAsk } from './launcher-ask.ts';
 import { translated } from './launcher-translate.ts';
-import { rejected, runVerb, sendable } from './launcher-verb.ts';
+import { directoryOf, rejected, runVerb, sendable } from './launcher-verb.ts';
 import { invalid } from './reply.ts';
 
 const VERB_MS = 15_000;
@@ -100,8 +100,3 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
 }
 
 const STARTED: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };
-
-function directoryOf(job: Job): string {
-  if (job.launcher_dir !== null) return job.launcher_dir;
-  throw new SluiceError('internal', `${job.id} has no launcher directory`);
-}

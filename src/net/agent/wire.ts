@@ -48,7 +48,7 @@ const WORTH_READING = 65_536;
 export function createWire(limits: WireLimits) {
   const pools = createPools(limits);
 
-  function exchange(host: DialHost, request: WireRequest): Promise<WireReply> {
+  async function exchange(host: DialHost, request: WireRequest): Promise<WireReply> {
     const line = pools.take(host, request.fresh ?? false);
     const hold = request.holdMs ?? 0;
     const pieces: Buffer[] = [];
