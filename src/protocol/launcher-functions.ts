@@ -45,14 +45,17 @@ look() {
         else state=exit_unknown; fi ;;
       *) over || state=other_boot ;;
     esac;
+  elif [ -e "$j/go" ]; then state=exit_unknown c=none;
   elif starter; then state=starting;
   else state=never_ran; fi;
 };
 over() { read -r kind code sig from to kept proof left < "$j/exit" && state=ended; };
 
-# All live processes of the token: its session or group, and whoever carries its mark. Sets left.
+# All live processes of the token: its session or group, and whoever carries its mark. Sets left. The number of a
+# leader that is gone may have become somebody else's, who may lead a group too: then the mark alone counts.
 tree() {
-  g=$(grep -lsE "[)] [^ZX] [0-9]+ ([0-9]+ $c|$c [0-9]+) " /proc/[0-9]*/stat);
+  g= st=; born "$c"; case $st in ""|"$q")
+  g=$(grep -lsE "[)] [^ZX] [0-9]+ ([0-9]+ $c|$c [0-9]+) " /proc/[0-9]*/stat) ;; esac;
   left=;
   for n in $g $(grep -lszxF "SLUICE_JOB_ID=$t" /proc/[0-9]*/environ); do
     n=\${n#/proc/}; n=\${n%/*};
@@ -77,7 +80,7 @@ finish() {
   if ln "$j/why.$$" "$j/why"; then [ "$1" = timeout ] && echo > "$j/limit"; else killer || mv "$j/why.$$" "$j/why"; fi;
   if same "$c" "$q"; then tree; send "$2"; echo > "$j/sent"; fade "$3"; echo > "$j/stopped";
   elif same "$sp" "$sq"; then [ -e "$j/sent" ] || unlink "$j/why";
-  else fade 0; return; fi;
+  else c=none; fade 0; return; fi;
   k=0; while [ $k -lt 100 ]; do over && return; same "$sp" "$sq" || break; nap; k=$((k + 1)); done;
   kind=$1 code=- sig=- to=$(date +%s) kept=0 proof=group+marker; record;
 };
@@ -131,8 +134,9 @@ prove() {
   case $fs in fuse.fuse-overlayfs|fuseblk) ;;
     ""|nfs*|cifs|smb*|afs*|ceph|gluster*|lustre|gpfs|beegfs|fuse*|9p|virtiofs|ocfs2|gfs2|coda|ncp*) return 1 ;;
   esac;
-  if read -r i < "$b/id" && [ -d "$b/$i" ]; then :; else
-    unlink "$b/id"; read -r n < /proc/sys/kernel/random/uuid;
+  i=; read -r i < "$b/id" && { [ -d "$b/$i" ] || unlink "$b/id"; };
+  if [ -n "$i" ] && [ -d "$b/$i" ]; then :; else
+    read -r n < /proc/sys/kernel/random/uuid;
     mkdir "$b/$n" && echo "$n" > "$b/$n/id" && ln "$b/$n/id" "$b/id";
     read -r i < "$b/id" || return 1;
   fi;

@@ -89,8 +89,8 @@ job)
 gate)
   s=$1 m=$2 h=$3; shift 3;
   exec 8>> "$j/out" 9>> "$j/err";
-  me && echo "$me $s $(date +%s)" > "$j/c.$$" && ln "$j/c.$$" "$j/go" || exit 125;
-  sync "$j/go" "$j" "$d";
+  me && echo "$me $s $(date +%s)" > "$j/c.$$" && { sync "$j/c.$$"; ln "$j/c.$$" "$j/go"; } || exit 125;
+  sync "$j" "$d";
   nl=$(printf "\\nx"); nl=\${nl%x}; n=$# v="SLUICE_JOB_ID=$t";
   while [ "$n" -gt 0 ]; do
     k=$1 a=$2; shift 2; n=$((n - 2));
@@ -113,7 +113,7 @@ cancel)
   esac;
   case $state in
   running) finish canceled "$1" "$2"; x=$left; look; [ $state = ended ] || left=$x ;;
-  exit_unknown) fade 0; proof=group+marker ;;
+  exit_unknown) c=none; fade 0; proof=group+marker ;;
   esac;
   report "$3" ;;
 

@@ -172,7 +172,8 @@ describe.each(['A', 'B', 'C'] as const)('launcher under faults on generation %s'
   });
 
   test('a process that has only the number of the command is not signalled', async () => {
-    const bystander = spawn('sleep', ['300']);
+    // It leads a session and a group of that number too.
+    const bystander = spawn('sleep', ['300'], { detached: true, stdio: 'ignore' });
     await host.start({ token: 'reused', command: 'exec sleep 300' });
     await running('reused');
     await killProcessesOf('reused');
