@@ -39,7 +39,10 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-test-up-'));
   const env = cleanEnvironment({ SLUICE_DATA: dataDir, ...options.env });
   let output = '';
-  let { child, url } = await launch('127.0.0.1:0');
+  let { child, url } = await launch('127.0.0.1:0').catch(async (error: unknown) => {
+    await rm(dataDir, { recursive: true, force: true });
+    throw error;
+  });
   let apiKey = await readKey();
   return {
     get url() {
@@ -83,17 +86,22 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
         output += text;
       });
     }
-    const found = await until(
-      () => {
-        if (started.exitCode !== null) throw new Error(`sluice up ended with ${started.exitCode}\n${output}`);
-        return /is up at (\S+)/.exec(output)?.[1] ?? false;
-      },
-      { timeoutMs: 30_000, what: 'sluice up' },
-    ).catch((error: Error) => {
-      started.kill('SIGKILL');
-      throw new Error(`${error.message}\n${output}`);
+    const ended = once(started, 'close').then(([code]): never => {
+      throw new Error(`sluice up ended with ${code}\n${output}`);
     });
-    return { child: started, url: found };
+    const up = until(() => /is up at (\S+)/.exec(output)?.[1] ?? false, {
+      timeoutMs: 25_000,
+      what: 'sluice up',
+    });
+    try {
+      const found = await Promise.race([up, ended]);
+      ended.catch(() => {});
+      return { child: started, url: found };
+    } catch (error) {
+      up.catch(() => {});
+      started.kill('SIGKILL');
+      throw error;
+    }
   }
 
   async function readKey(): Promise<string> {

@@ -8,7 +8,6 @@ export function addJobCommands(program: Command): void {
     .description('run a command on a host')
     .argument('<host>', 'its name, or host:port')
     .argument('<command...>', 'the shell command line; after `--` where it has options of its own')
-    .passThroughOptions()
     .option('--wait', "show its output as it comes, and end with the command's own code")
     .option('--mode <mode>', 'sync, async (default) or tmux')
     .option('--user <user>', "the unix user to run as (default: the agent's own)")

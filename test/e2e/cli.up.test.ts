@@ -1,0 +1,139 @@
+import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { newSecretKey } from '../../src/config/secret-key.ts';
+import { cleanEnvironment, runSluice, startGateway, type TestGateway } from '../helpers/gateway.ts';
+import { freePort } from '../helpers/redis.ts';
+import { until } from '../helpers/until.ts';
+
+/** Ids of the processes that work in a directory below `dir`. */
+function processesIn(dir: string): number[] {
+  const ids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
+  const worksThere = (pid: string) => {
+    try {
+      return readlinkSync(`/proc/${pid}/cwd`).startsWith(`${dir}/`);
+    } catch {
+      return false;
+    }
+  };
+  return ids.filter(worksThere).map(Number);
+}
+
+describe('sluice up --agent', () => {
+  let gateway: TestGateway;
+  beforeAll(async () => {
+    gateway = await startGateway({ flags: ['--agent', `127.0.0.1:${await freePort()}`] });
+  }, 60_000);
+  afterAll(() => gateway?.stop());
+
+  it('says where it is, which file has the key, and what to try next', () => {
+    expect(gateway.output()).toContain(`is up at ${gateway.url}`);
+    expect(gateway.output()).toContain(join(gateway.dataDir, 'key.env'));
+    expect(gateway.output()).toMatch(/try: +\S+ submit local --wait -- uname -a/);
+  });
+
+  it('keeps the key, its webhook secret and the secret key for their owner only', () => {
+    for (const file of ['key.env', 'secret.key']) {
+      expect(statSync(join(gateway.dataDir, file)).mode & 0o777).toBe(0o600);
+    }
+    expect(readFileSync(join(gateway.dataDir, 'key.env'), 'utf8')).toMatch(/^SLUICE_WEBHOOK_SECRET=whsec_/m);
+  });
+
+  it("runs a command, shows both its streams and ends with the command's own code", async () => {
+    const ran = await gateway.sluice('submit', 'local', '--wait', '--', 'echo out; echo err >&2; exit 7');
+    expect(ran.stdout).toBe('out\n');
+    expect(ran.stderr).toContain('err\n');
+    expect(ran.code).toBe(7);
+  });
+
+  it('pins the certificate of its own agent', async () => {
+    const host = await (await gateway.call('GET', '/v1/hosts/local')).json();
+    expect(host).toMatchObject({
+      tls: { fingerprint: expect.stringMatching(/^[0-9a-f]{64}$/) },
+      warnings: [],
+    });
+  });
+
+  it('killed and started again on the same data, goes on: one Redis, one agent, and the job that was running', async () => {
+    const { stdout } = await gateway.sluice('submit', 'local', '--', 'sleep 4; echo survived');
+    const id = stdout.trim();
+    const get = async () =>
+      (await gateway.call('GET', `/v1/jobs/${id}`)).json() as Promise<{ state: string }>;
+    await until(async () => (await get()).state === 'running');
+    await gateway.kill('SIGKILL');
+    const leftBehind = processesIn(gateway.dataDir);
+    expect(leftBehind.length).toBeGreaterThanOrEqual(2);
+
+    await gateway.restart();
+    const { code } = await gateway.sluice('wait', id);
+    const logs = await gateway.sluice('logs', id);
+    expect({ code, stdout: logs.stdout }).toEqual({ code: 0, stdout: 'survived\n' });
+    const servers = processesIn(gateway.dataDir).filter((pid) =>
+      commandOf(pid).startsWith('/usr/bin/redis-server'),
+    );
+    expect(servers).toHaveLength(1);
+    expect(leftBehind).not.toContain(servers[0]);
+  }, 60_000);
+
+  it('starts its Redis again when that dies, and forgets nothing', async () => {
+    const { stdout } = await gateway.sluice('submit', 'local', '--wait', '--', 'echo before');
+    expect(stdout).toBe('before\n');
+    const [redis] = processesIn(gateway.dataDir).filter((pid) => commandOf(pid).includes('redis-server'));
+    process.kill(redis ?? 0, 'SIGKILL');
+    const jobs = await until(
+      async () => {
+        const response = await gateway.call('GET', '/v1/jobs?page_size=1');
+        return response.ok && ((await response.json()) as { items: { command: string }[] });
+      },
+      { timeoutMs: 20_000, what: 'the API with its Redis back' },
+    );
+    expect(jobs.items[0]?.command).toContain('echo before');
+  }, 60_000);
+
+  it('refuses a second `sluice up` on the same data, in one line', async () => {
+    const env = cleanEnvironment({ SLUICE_DATA: gateway.dataDir });
+    const second = await runSluice(['up', '--listen', '127.0.0.1:0'], env);
+    expect(second.code).toBe(1);
+    expect(second.stderr).toMatch(/^sluice: another `sluice up` runs on .*--data\n$/);
+  });
+
+  it('ends in order on SIGTERM and leaves no process behind', async () => {
+    await gateway.kill('SIGTERM');
+    expect(processesIn(gateway.dataDir)).toEqual([]);
+  });
+});
+
+describe('sluice up that cannot start', () => {
+  it('says in one line that the port is taken, and leaves nothing running', async () => {
+    const server = createServer().listen(0, '127.0.0.1');
+    await until(() => server.listening);
+    const { port } = server.address() as AddressInfo;
+    await expect(startGateway({ flags: ['--listen', `127.0.0.1:${port}`] })).rejects.toThrow(
+      new RegExp(`sluice: 127.0.0.1:${port} is in use: choose another with --listen`),
+    );
+    server.close();
+  });
+
+  it('says how to get a redis-server where there is none', async () => {
+    const env = { PATH: join(import.meta.dirname, '../../bin') };
+    await expect(startGateway({ env })).rejects.toThrow(/apt-get install redis-server/);
+  });
+
+  it('refuses data that was sealed with another secret key', async () => {
+    const gateway = await startGateway();
+    await gateway.kill('SIGTERM');
+    writeFileSync(join(gateway.dataDir, 'secret.key'), newSecretKey());
+    await expect(gateway.restart()).rejects.toThrow(/sluice: secret_key_mismatch: /);
+    await gateway.stop();
+  });
+});
+
+function commandOf(pid: number): string {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ');
+  } catch {
+    return '';
+  }
+}
