@@ -91,6 +91,11 @@ describe.each(['A', 'B', 'C'] as Generation[])('generation %s', (generation) => 
     expect(events.filter(({ what }) => what === 'status')).toHaveLength(2);
   });
 
+  test('unknown says nothing yet of a job that was taken a moment ago', async () => {
+    const taken = baseJob({ state: 'running', dispatched_at: Date.now() });
+    expect(await ask(taken)).toMatchObject({ kind: 'running' });
+  });
+
   test('a cancel is passed on, and called unproven', async () => {
     const job = await start({ command: 'sleep 30', mode: 'tmux' });
     const { report, unproven } = await port.cancel(host, job, CANCEL);

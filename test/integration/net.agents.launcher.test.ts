@@ -117,6 +117,21 @@ describe.each(['A', 'B', 'C'] as Generation[])('generation %s', (generation) => 
     expect(await ask(launched('true'))).toEqual({ kind: 'unknown', message: null });
   });
 
+  test('unknown says nothing yet of a job that was taken a moment ago', async () => {
+    const taken = launched('true', { state: 'running', dispatched_at: Date.now() });
+    const before = launched('true', { state: 'running', dispatched_at: Date.now() - 120_000 });
+    const { reports } = await port.ask(host, [taken, before]);
+    expect(reports.get(taken.id)).toMatchObject({ kind: 'running' });
+    expect(reports.get(before.id)).toMatchObject({ kind: 'unknown' });
+  });
+
+  test('a burst of starts pays for one probe', async () => {
+    const { facts } = await port.ping(host);
+    const found = await Promise.all([1, 2, 3].map(() => port.prepare(host, facts, null)));
+    expect(found).toEqual([directory, directory, directory]);
+    expect(events.filter(({ what }) => what === 'run').length).toBeLessThanOrEqual(1);
+  });
+
   test('many jobs of one user are one verb, whatever became of each', async () => {
     const jobs = [await start(launched('exit 7')), await start(launched('sleep 60'))];
     await end(jobs[0]!);
@@ -187,6 +202,8 @@ describe.each(['A', 'B', 'C'] as Generation[])('generation %s', (generation) => 
       return said?.kind === 'unknown' && said;
     });
     expect(report.message).toContain('dir_missing');
+    // A cancel there leaves no tombstone, so it proves nothing either.
+    expect((await port.cancel(host, job, CANCEL)).report).toMatchObject({ kind: 'vanished' });
   });
 
   test('a job in tmux mode is followed like any other', async () => {
@@ -211,7 +228,8 @@ describe.each(['A', 'B', 'C'] as Generation[])('generation %s', (generation) => 
 
   test('one bad look at a verb is not the end of it', async () => {
     agent.fault('/status', { kind: 'reply', status: 500, body: 'Internal Server Error', type: 'text/plain' });
-    expect(await port.prepare(host, (await port.ping(host)).facts, null)).toBe(directory);
+    const { report } = await port.cancel(host, launched('true'), CANCEL);
+    expect(report).toMatchObject({ kind: 'ended', reason: 'canceled' });
   });
 
   test("a user that the host does not have is the job's trouble", async () => {

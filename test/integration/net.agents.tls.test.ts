@@ -141,6 +141,13 @@ test('a self-signed certificate given as ca is accepted by itself, whatever name
   await port().ping(host({ ca: certificate.cert }));
 });
 
+test('a damaged certificate beside the right one in the ca does no harm', async () => {
+  const certificate = await makeCertificate();
+  const { host } = await hostShowing(certificate);
+  const damaged = '-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n';
+  await port().ping(host({ ca: `${certificate.cert.trim()}\n${damaged}` }));
+});
+
 test('a certificate that the ca did not issue is refused before the token is sent', async () => {
   const { server, host } = await hostShowing(await makeCertificate());
   const error = await failureOf(port().ping(host({ ca: (await makeCertificate()).cert })));

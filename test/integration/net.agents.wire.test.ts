@@ -55,6 +55,11 @@ test('a name that does not resolve is unreachable', async () => {
   expect(await failureOf(port().ping(host))).toMatchObject({ code: 'agent_unreachable' });
 });
 
+test('an address that is none is unreachable', async () => {
+  const host = dialHost({ address: 'no host at all', token: 't', fingerprint: '' });
+  expect(await failureOf(port().ping(host))).toMatchObject({ code: 'agent_unreachable' });
+});
+
 test('a host that accepts the connection and never finishes the TLS handshake is unreachable in time', async () => {
   const { host } = await plainServer(() => {});
   const begun = Date.now();

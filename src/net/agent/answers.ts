@@ -29,13 +29,18 @@ export async function askSome(answers: Answers, jobs: Job[], ask: () => Promise<
   }
 }
 
+/** How long a round of single questions may take; the rest is due again at once, and comes first then. */
+const ROUND_MS = 30_000;
+
 /** One question per job, one after another: what Base agents need. Null where `askOne` leaves it to others. */
 export async function askEach(
   answers: Answers,
   jobs: Job[],
   askOne: (job: Job) => Promise<Report | null>,
 ): Promise<boolean> {
+  const end = Date.now() + ROUND_MS;
   for (const job of jobs) {
+    if (Date.now() > end) return false;
     const goOn = await askSome(answers, [job], async () => {
       const report = await askOne(job);
       if (report) answers.reports.set(job.id, report);
@@ -43,4 +48,16 @@ export async function askEach(
     if (!goOn) return false;
   }
   return true;
+}
+
+/** How long after its start a job may be missing on its host: logins are slow there, and files come late. */
+const SETTLING_MS = 60_000;
+
+/**
+ * Base agents take a start before it is on their disk, so `unknown` says nothing yet of a job that was taken a
+ * moment ago. A job whose start is still in question has no such credit.
+ */
+export function isJustStarted(job: Job): boolean {
+  if (job.state === 'dispatching' || job.dispatched_at === null) return false;
+  return Date.now() - job.dispatched_at < SETTLING_MS;
 }

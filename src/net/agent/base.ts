@@ -7,22 +7,22 @@ import type { DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import { NO_OUTPUT, type Report } from '../../job/report.ts';
-import { askEach, noAnswers } from './answers.ts';
+import { askEach, isJustStarted, noAnswers } from './answers.ts';
 import { createBaseOutput } from './base-output.ts';
 import { baseRun } from './base-run.ts';
 import { type BaseStatus, baseStatus } from './base-status.ts';
 import type { Driver } from './driver.ts';
 import type { Exchange } from './exchange.ts';
 
-/**
- * Between two looks at a job that is unknown, or over without a code: later generations write a job's files
- * after they have answered `/run`, and none writes its code and its status at once.
- */
+/** Between two looks at a job that is unknown, or over without a code: agents write a job's files one by one. */
 const SECOND_LOOK_MS = 1_000;
 
 export function createBaseDriver(exchange: Exchange): Driver {
   const readOutput = createBaseOutput(exchange);
-  const look = async (host: DialHost, job: Job) => reportOf(await baseStatus(exchange, host, idOf(job)));
+  const look = async (host: DialHost, job: Job) => {
+    const report = reportOf(await baseStatus(exchange, host, idOf(job)));
+    return report.kind === 'unknown' && isJustStarted(job) ? RUNNING : report;
+  };
 
   return {
     async start(host, { job, token, env, secret_env }) {

@@ -10,7 +10,7 @@ import { type Job, launchToken } from '../../job/record.ts';
 import { NO_OUTPUT, type Report } from '../../job/report.ts';
 import { launcherCommand } from '../../protocol/launcher.ts';
 import { parseLauncherReport, parseLauncherReports } from '../../protocol/launcher-report.ts';
-import { askEach, askSome, noAnswers } from './answers.ts';
+import { askEach, askSome, isJustStarted, noAnswers } from './answers.ts';
 import { baseStatus } from './base-status.ts';
 import type { Answers, Driver } from './driver.ts';
 import type { Exchange } from './exchange.ts';
@@ -22,7 +22,7 @@ import { invalid } from './reply.ts';
 const MANY = 5;
 /** Tokens in one verb: with their tails, and all over at once, still a few MB. */
 const STATE_BATCH = 100;
-/** Between two looks at an unknown token: a `/run` just taken may not have come to its latch yet. */
+/** Between two looks at an unknown token: a `/run` may be on its way to its latch. */
 const SECOND_LOOK_MS = 1_000;
 const STATUS_BYTES = 2_097_152;
 
@@ -78,7 +78,8 @@ export function createLauncherAsk(exchange: Exchange, believedMs: number): Drive
       const some = jobs.slice(from, from + STATE_BATCH);
       const said = await askLauncher(host, some);
       for (const job of some) {
-        const report = said.get(job);
+        const found = said.get(job);
+        const report = found?.kind === 'unknown' && isJustStarted(job) ? RUNNING : found;
         if (report) all.reports.set(job.id, report);
         else all.errors.set(job.id, invalid("a job is missing in the launcher's report"));
         if (report?.kind === 'unknown') unknown.push(job);

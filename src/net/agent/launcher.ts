@@ -18,6 +18,11 @@ import { directoryOf, rejected, runVerb, sendable } from './launcher-verb.ts';
 import { invalid } from './reply.ts';
 
 const VERB_MS = 15_000;
+/**
+ * How long a proven directory is believed: a burst of starts on one host pays for one probe. The launcher itself
+ * starts nothing in a directory that is no longer there.
+ */
+const PROVEN_MS = 30_000;
 
 export interface LauncherDriver extends Driver {
   /** The directory that this user's jobs are to use. @throws SluiceError agent_rejected where there is none */
@@ -25,14 +30,28 @@ export interface LauncherDriver extends Driver {
 }
 
 export function createLauncherDriver(exchange: Exchange, believedMs: number): LauncherDriver {
+  const probes = new Map<string, { dir: Promise<string>; at: number }>();
+
+  async function probe(host: DialHost, user: string | null): Promise<string> {
+    const command = () => launcherCommand.probe();
+    const verb = { name: 'probe' as const, user, command, withinMs: VERB_MS, maxBytes: 65_536 };
+    const said = parseLauncherReport(await runVerb(exchange, host, verb));
+    if (said?.kind === 'usable') return said.dir;
+    const why = said?.kind === 'refused' ? said.why : 'it said nothing';
+    throw rejected(`The launcher cannot be used on this host: ${why}`, 'launcher');
+  }
+
   return {
-    async probe(host, user) {
-      const command = () => launcherCommand.probe();
-      const verb = { name: 'probe' as const, user, command, withinMs: VERB_MS, maxBytes: 65_536 };
-      const said = parseLauncherReport(await runVerb(exchange, host, verb));
-      if (said?.kind === 'usable') return said.dir;
-      const why = said?.kind === 'refused' ? said.why : 'it said nothing';
-      throw rejected(`The launcher cannot be used on this host: ${why}`, 'launcher');
+    probe(host, user) {
+      const key = JSON.stringify([host.address, host.name, user]);
+      const known = probes.get(key);
+      if (known && Date.now() - known.at < PROVEN_MS) return known.dir;
+      const dir = probe(host, user);
+      // A bound on memory; what is forgotten is probed again.
+      if (probes.size >= 20_000) probes.clear();
+      probes.set(key, { dir, at: Date.now() });
+      dir.catch(() => probes.delete(key));
+      return dir;
     },
 
     async start(host, { job, token, env, secret_env }) {
@@ -72,6 +91,13 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
       const said = parseLauncherReport(printed, token);
       const report = said && translated(said);
       if (!report) throw invalid("the launcher's report is not whole");
+      // Refused means that no tombstone was left: this must not read as "never seen, and will not start".
+      if (said.kind === 'refused' && report.kind === 'unknown') {
+        return {
+          report: { kind: 'vanished', reason: 'exit_unknown', message: report.message },
+          unproven: false,
+        };
+      }
       return { report, unproven: false };
     },
 
