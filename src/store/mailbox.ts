@@ -8,6 +8,7 @@
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
 import { defineScript } from './script.ts';
+import { renewSlot } from './slots.ts';
 
 export interface Taken {
   ids: string[];
@@ -20,6 +21,8 @@ export interface Taken {
 export interface Mailbox {
   /** Takes what may be started now, within the host's `max_requests`. */
   take(host: string, options: { maxRequests: number; leaseMs: number; most: number }): Promise<Taken>;
+  /** Keeps the slot of a start that is still under way. */
+  renew(host: string, id: string, leaseMs: number): Promise<void>;
   /** Frees the slot of a start that is settled. */
   release(host: string, id: string): Promise<void>;
   /** Puts a taken job back, to be taken again after `delayMs`. */
@@ -99,6 +102,9 @@ export function createMailbox({ redis, keys }: { redis: Redis; keys: Keys }): Ma
         [host, maxRequests, leaseMs, most, START],
       )) as [string[], number, number];
       return { ids, waiting, lookInMs: lookInMs === -1 ? null : lookInMs };
+    },
+    async renew(host, id, leaseMs) {
+      await renewSlot(redis, keys, host, START + id, leaseMs);
     },
     async release(host, id) {
       await redis.zrem(keys.slots(host), START + id);

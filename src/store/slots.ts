@@ -10,9 +10,11 @@ export interface SlotStore {
   /**
    * Takes a slot if one is free. Starts take theirs with the mailbox (`mailbox.ts`).
    * @param holder unique to this request
-   * @param leaseMs longer than the request can last
+   * @param leaseMs longer than the request can last, or renewed
    */
   takeIfFree(host: string, holder: string, options: { max: number; leaseMs: number }): Promise<boolean>;
+  /** Keeps a slot that is still held. */
+  renew(host: string, holder: string, leaseMs: number): Promise<void>;
   release(host: string, holder: string): Promise<void>;
 }
 
@@ -32,10 +34,23 @@ redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 return 1
 `);
 
+/** KEYS 1 slots ARGV 1 holder 2 lease in ms. A slot that has expired stays so. */
+const renewScript = defineScript(`
+local t = redis.call('TIME')
+redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2], ARGV[1])
+`);
+
+export async function renewSlot(redis: Redis, keys: Keys, host: string, holder: string, leaseMs: number) {
+  await renewScript(redis, [keys.slots(host)], [holder, leaseMs]);
+}
+
 export function createSlotStore({ redis, keys }: { redis: Redis; keys: Keys }): SlotStore {
   return {
     async takeIfFree(host, holder, { max, leaseMs }) {
       return (await takeIfFreeScript(redis, [keys.slots(host)], [`ask:${holder}`, max, leaseMs])) === 1;
+    },
+    async renew(host, holder, leaseMs) {
+      await renewSlot(redis, keys, host, `ask:${holder}`, leaseMs);
     },
     async release(host, holder) {
       await redis.zrem(keys.slots(host), `ask:${holder}`);

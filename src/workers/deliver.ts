@@ -25,6 +25,8 @@ export interface DelivererDeps extends ExpandDeps, AttemptDeps {
   perOrigin: number;
   /** How long one attempt may take, in ms; the sender's own limit. */
   timeoutMs: number;
+  /** How long a killed process's deliveries are nobody's. Default: `timeoutMs` and 5 s. */
+  leaseMs?: number | undefined;
   /** Origins that are drained at once in this process. */
   concurrency: number;
 }
@@ -44,7 +46,7 @@ interface Origin {
 }
 
 /** On top of `timeoutMs`: what is read and written before and after an attempt, with Redis away for a moment. */
-const LEASE_MARGIN_MS = 10_000;
+const LEASE_MARGIN_MS = 5_000;
 /** Waking a little late costs nothing; a little early it would find nothing due, and wait for the sweep. */
 const LATE_MS = 5;
 const ORIGINS_AT_ONCE = 1_000;
@@ -106,7 +108,7 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
       deliveries,
       attempt,
       perOrigin: deps.perOrigin,
-      leaseMs: deps.timeoutMs + LEASE_MARGIN_MS,
+      leaseMs: deps.leaseMs ?? deps.timeoutMs + LEASE_MARGIN_MS,
       onError: complain('webhook.delivery.unrecorded'),
     };
     const stop = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;

@@ -10,10 +10,8 @@ import type { Followed } from '../store/followed.ts';
 import { holdLease, type Leases } from '../store/leases.ts';
 import type { Wake } from '../store/queues.ts';
 import type { Held } from './hold/request.ts';
+import { LEASE_MS, whileRenewing } from './renewal.ts';
 
-/** Lifetime of the lease on a held host, and how often it is renewed. */
-const LEASE_MS = 12_000;
-const RENEW_MS = 4_000;
 /** How often hosts are looked for that nobody holds. */
 const LOOK_MS = 5_000;
 
@@ -61,14 +59,12 @@ export function createHolds(deps: {
     const lease = holdLease(host);
     try {
       if (!(await leases.claim(lease, owner, LEASE_MS))) return;
-      const renewal = setInterval(
-        () => void leases.claim(lease, owner, LEASE_MS).catch(() => undefined),
-        RENEW_MS,
-      );
       try {
-        await hold(host, stop, onRenew);
+        await whileRenewing(
+          () => leases.claim(lease, owner, LEASE_MS),
+          () => hold(host, stop, onRenew),
+        );
       } finally {
-        clearInterval(renewal);
         await leases.releaseIfHeldBy(lease, owner);
         // Whatever the reason: from here on the host is asked by interval again, beginning now.
         await wake.follow(host);

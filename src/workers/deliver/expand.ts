@@ -5,7 +5,7 @@
 import type { Logger } from 'pino';
 import type { Job, JobEventType } from '../../job/record.ts';
 import { DEFAULT_EVENTS, isEventType, type WebhookPayload } from '../../protocol/webhook.ts';
-import { CALLBACKS, type DeliveryStore, type NewDelivery } from '../../store/deliveries.ts';
+import { CALLBACKS, type DeliveryStore, type NewDelivery, type Outgoing } from '../../store/deliveries.ts';
 import { type Endpoint, type EndpointStore, hears } from '../../store/webhooks.ts';
 
 export interface ExpandDeps {
@@ -18,19 +18,30 @@ export interface ExpandDeps {
 
 const BATCH = 100;
 
-/** Empties the outbox. @returns how many deliveries it made */
+/** Empties the outbox, but for what cannot be read: that is left for people to see. @returns deliveries made */
 export async function expandOutbox({ deliveries, endpoints, view, log }: ExpandDeps): Promise<number> {
   let made = 0;
   for (;;) {
     const batch = await deliveries.outbox(BATCH);
-    if (batch.length === 0) return made;
-    const all = await endpoints.list();
+    const all = batch.length > 0 ? await endpoints.list() : [];
+    let taken = 0;
     for (const outgoing of batch) {
-      const { entry } = outgoing;
-      if (!entry) log.warn({ entry: outgoing.text.slice(0, 100) }, 'webhook.expand.job_gone');
-      const wanted =
-        entry && isEventType(entry.type) ? toTell({ ...entry, type: entry.type }, all, view) : [];
-      if (await deliveries.expand(outgoing, wanted)) made += wanted.length;
+      const wanted = wantedBy(outgoing, all);
+      if (!wanted || !(await deliveries.expand(outgoing, wanted))) continue;
+      taken++;
+      made += wanted.length;
+    }
+    if (taken === 0) return made;
+  }
+
+  function wantedBy({ text, entry, error }: Outgoing, all: Endpoint[]): NewDelivery[] | null {
+    try {
+      if (error !== undefined) throw error;
+      if (!entry) log.warn({ entry: text.slice(0, 100) }, 'webhook.expand.job_gone');
+      return entry && isEventType(entry.type) ? toTell({ ...entry, type: entry.type }, all, view) : [];
+    } catch (err) {
+      log.error({ err, entry: text.slice(0, 100) }, 'webhook.expand.unreadable');
+      return null;
     }
   }
 }

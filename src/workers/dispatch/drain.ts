@@ -8,17 +8,16 @@ import type { AgentFacts } from '../../job/host.ts';
 import type { Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
 import type { Contact, Target } from '../contact.ts';
+import { LEASE_MS, whileRenewing } from '../renewal.ts';
 import type { Start } from './start.ts';
 
-/** Longer than a start can take (launcher's probe, connect, headers, body, a held reply). */
-const SLOT_MS = 90_000;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
 export type Drain = (host: string) => Promise<void>;
 
 export function createDrain(deps: {
-  mailbox: Pick<Mailbox, 'take' | 'release' | 'giveBack'>;
+  mailbox: Pick<Mailbox, 'take' | 'renew' | 'release' | 'giveBack'>;
   contact: Pick<Contact, 'target' | 'facts'>;
   start: Start;
   wake: Pick<Wake, 'dispatch'>;
@@ -39,7 +38,7 @@ export function createDrain(deps: {
       if (facts === 'later') break;
       const taken = await mailbox.take(host, {
         maxRequests: target.config.max_requests,
-        leaseMs: SLOT_MS,
+        leaseMs: LEASE_MS,
         most: facts ? target.config.max_requests : 0,
       });
       for (const id of taken.ids) {
@@ -84,7 +83,8 @@ export function createDrain(deps: {
   async function settleOne(target: Target, facts: AgentFacts, id: string, alone: boolean): Promise<void> {
     const host = target.name;
     try {
-      const { againInMs } = await start(target, facts, id, { alone });
+      const renew = () => mailbox.renew(host, id, LEASE_MS);
+      const { againInMs } = await whileRenewing(renew, () => start(target, facts, id, { alone }));
       // The slot is freed after the move: freed before, two starts could run if this process died between.
       if (againInMs === null) await mailbox.release(host, id);
       else await mailbox.giveBack(host, id, againInMs);

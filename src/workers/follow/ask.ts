@@ -14,11 +14,10 @@ import type { JobStore } from '../../store/jobs.ts';
 import type { SlotStore } from '../../store/slots.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import { LEASE_MS, whileRenewing } from '../renewal.ts';
 
 /** Jobs asked about in one go: one request on Full agents, one request each on Base. */
 const BATCH = { full: 200, base: 20 };
-/** Longer than a batch can take. */
-const SLOT_MS = 60_000;
 /** After a slot was not to be had. */
 const BUSY_PAUSE_MS = 200;
 
@@ -47,13 +46,16 @@ export function createAsk(deps: {
   async function askBatch(target: Target, batch: Job[]): Promise<boolean> {
     const holder = randomUUID();
     const { max_requests: max } = target.config;
-    if (!(await slots.takeIfFree(target.name, holder, { max, leaseMs: SLOT_MS }))) {
+    if (!(await slots.takeIfFree(target.name, holder, { max, leaseMs: LEASE_MS }))) {
       await putOff(target.name, batch, BUSY_PAUSE_MS);
       return false;
     }
     try {
       if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
-      const { reports } = await contact.attempt(target, 'status', () => agents.ask(target, batch));
+      const renew = () => slots.renew(target.name, holder, LEASE_MS);
+      const { reports } = await whileRenewing(renew, () =>
+        contact.attempt(target, 'status', () => agents.ask(target, batch)),
+      );
       for (const job of batch) await settleOne(target, job, reports.get(job.id));
       return true;
     } catch (error) {

@@ -10,11 +10,10 @@ import type { JobStore } from '../../store/jobs.ts';
 import { holdLease, type Leases, pollLease } from '../../store/leases.ts';
 import type { Schedules } from '../../store/queues.ts';
 import type { Contact, Target } from '../contact.ts';
+import { LEASE_MS, whileRenewing } from '../renewal.ts';
 import type { Ask } from './ask.ts';
 import { type DeliverCancel, owesCancel } from './cancel.ts';
 
-/** Longer than a round of questions can take. */
-const LEASE_MS = 90_000;
 /** The next question is waited for if it is due within so much. */
 const STAY_MS = 1_000;
 /** How long one poll may go on; the next repetition takes over. */
@@ -57,7 +56,10 @@ export function createPoll(deps: {
     do {
       if (!(await leases.claim(pollLease(host), me, LEASE_MS))) return;
       try {
-        await stay(host, me, end);
+        await whileRenewing(
+          () => leases.claim(pollLease(host), me, LEASE_MS),
+          () => stay(host, end),
+        );
       } finally {
         await leases.releaseIfHeldBy(pollLease(host), me);
       }
@@ -65,14 +67,13 @@ export function createPoll(deps: {
     } while (!stopping.aborted && Date.now() < end && (await nextInMs(host)) < STAY_MS);
   };
 
-  async function stay(host: string, me: string, end: number): Promise<void> {
+  async function stay(host: string, end: number): Promise<void> {
     const canceling = new Map<string, Promise<void>>();
     for (;;) {
       await round(host, canceling);
       const next = await nextInMs(host);
       if (stopping.aborted || Date.now() > end || (next > STAY_MS && canceling.size === 0)) break;
       await sleep(Math.min(Math.max(next, 10), LOOK_MS));
-      await leases.claim(pollLease(host), me, LEASE_MS);
     }
     await Promise.all(canceling.values());
     await repeat(host);
