@@ -16,7 +16,7 @@ import { LAUNCHER_SCRIPT } from './launcher-script.ts';
 export const MAX_LAUNCHER_COMMAND_BYTES = 126 * 1024;
 
 /** How much of the end of each stream a report carries where nothing else is asked for, in bytes. */
-export const LAUNCHER_TAIL_BYTES = 64 * 1024;
+const LAUNCHER_TAIL_BYTES = 64 * 1024;
 
 /** A value that cannot be sent through the launcher; the message says which, and never repeats it. */
 export class LauncherInputError extends Error {

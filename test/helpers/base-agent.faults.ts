@@ -26,8 +26,6 @@ interface ArmedFault {
   left: number;
 }
 
-export type FaultBox = ReturnType<typeof createFaultBox>;
-
 export function createFaultBox() {
   let armed: ArmedFault[] = [];
   return {

@@ -3,12 +3,11 @@
  * words a test needs. Every verb goes as a `/run` of its own, and its report comes back from `/status`.
  */
 import { randomUUID } from 'node:crypto';
-import { launcherCommand } from '../../src/protocol/launcher.ts';
+import { type LauncherStart, launcherCommand } from '../../src/protocol/launcher.ts';
 import { type LauncherReport, parseLauncherReport } from '../../src/protocol/launcher-report.ts';
 import { createBaseClient } from './base-agent.client.ts';
 import { type Generation, startBaseAgent } from './base-agent.ts';
 
-type StartOrder = Parameters<typeof launcherCommand.start>[0];
 export type ReportOf<K extends LauncherReport['kind']> = Extract<LauncherReport, { kind: K }>;
 
 export async function startLauncherHost(
@@ -43,7 +42,7 @@ export async function startLauncherHost(
     reportOf,
     /** Sends a start; answers with the agent's id for it. */
     start: (
-      order: Partial<StartOrder> & { token: string; command: string },
+      order: Partial<LauncherStart> & { token: string; command: string },
       more: Record<string, unknown> = {},
     ) => send(launcherCommand.start({ dir: probed.dir, ...order }), more),
     state: (token: string) => ask(launcherCommand.state({ dir: probed.dir, tokens: [token] })),

@@ -11,6 +11,7 @@ import { expectKind } from '../helpers/base-agent.launcher.ts';
 import { until } from '../helpers/until.ts';
 
 const run = promisify(execFile);
+const UNSHARE = 'unshare';
 
 describe.skipIf(!canMount())('launcher on a full disk (needs root and mount namespaces)', () => {
   let home: string;
@@ -18,7 +19,7 @@ describe.skipIf(!canMount())('launcher on a full disk (needs root and mount name
   beforeAll(async () => {
     home = await mkdtemp(join(tmpdir(), 'launcher-full-'));
     const script = 'mount -t tmpfs -o size=120k tmpfs "$0" && touch "$0/mounted" && exec sleep 300';
-    namespace = spawn('unshare', ['-m', 'sh', '-c', script, home], { stdio: 'ignore' });
+    namespace = spawn(UNSHARE, ['-m', 'sh', '-c', script, home], { stdio: 'ignore' });
     await until(() => inside('ls "$HOME/mounted"'));
   });
   afterAll(async () => {
@@ -78,7 +79,7 @@ describe.skipIf(!canMount())('launcher on a full disk (needs root and mount name
 
 function canMount(): boolean {
   try {
-    execFileSync('unshare', ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'], { stdio: 'ignore' });
+    execFileSync(UNSHARE, ['-m', 'mount', '-t', 'tmpfs', 'tmpfs', '/mnt'], { stdio: 'ignore' });
     return true;
   } catch {
     return false;
