@@ -14,6 +14,7 @@ import { auditRequests } from './plugins/audit.ts';
 import { authenticateCallers } from './plugins/authentication.ts';
 import { acceptJsonBodies } from './plugins/bodies.ts';
 import { answerBrokenRequests, frameworkProblem } from './plugins/broken-requests.ts';
+import { closePromptly } from './plugins/closing.ts';
 import { describeApi } from './plugins/openapi.ts';
 import { replyWithProblems } from './plugins/problems.ts';
 import { type Given, registerRoutes } from './routes.ts';
@@ -40,7 +41,7 @@ const REQUEST_MS = 30_000;
 
 export async function buildApp(deps: ApiDeps): Promise<Api> {
   const app = fastify(serverOptions(deps)) as unknown as Api;
-  const closing = new AbortController();
+  const closing = closePromptly(app);
   const holds = createHolds(deps.holdLimits);
 
   app.setValidatorCompiler(createValidatorCompiler());
@@ -49,15 +50,13 @@ export async function buildApp(deps: ApiDeps): Promise<Api> {
     request.audited = {};
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
   });
-  // Held requests are answered first: a server that waits for them would not close for a minute.
-  app.addHook('preClose', async () => closing.abort());
   replyWithProblems(app);
   const registry = measureRequests(app, { jobs: deps.jobs, holds });
   auditRequests(app);
   authenticateCallers(app, deps);
   acceptJsonBodies(app);
   await describeApi(app, deps.version);
-  registerRoutes(app, { ...deps, holds, registry, closing: closing.signal });
+  registerRoutes(app, { ...deps, holds, registry, closing });
   return app;
 }
 

@@ -29,6 +29,8 @@ export function openEventStream(
     'content-type': 'text/event-stream; charset=utf-8',
     'cache-control': 'no-store',
     'x-accel-buffering': 'no',
+    // Nobody sends a second request on it, and a closing server must not wait for one.
+    connection: 'close',
   });
   raw.write(': open\n\n');
   const heartbeat = setInterval(() => write(': still here\n\n'), HEARTBEAT_MS);

@@ -13,6 +13,7 @@ import { createHostStore } from '../../src/store/hosts.ts';
 import { createCancel } from '../../src/store/jobs/cancel.ts';
 import { createJobStore } from '../../src/store/jobs.ts';
 import { createKeys } from '../../src/store/keys.ts';
+import { createQueues } from '../../src/store/queues.ts';
 import { connectForBlocking, connectForRequests } from '../../src/store/redis.ts';
 import { createSealer } from '../../src/store/sealing.ts';
 import { createSlotStore } from '../../src/store/slots.ts';
@@ -44,12 +45,8 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
   const agents = createAgentPort();
   const admin = { token: ADMIN_TOKEN, callbackSecret: 'whsec_dGhlIHNlY3JldCBvZiB0aGUgYWRtaW4gY2FsbGJhY2s=' };
   const apiKeys = createApiKeyStore({ redis, keys, sealer, admin, cacheMs: 50 });
-  const woken: string[] = [];
-  const wake = {
-    dispatch: async (host: string) => void woken.push(host),
-    follow: async (host: string) => void woken.push(`follow:${host}`),
-    deliver: async () => {},
-  };
+  const queues = createQueues(redis, keys.queuePrefix);
+  const { wake } = queues;
   const log: string[] = [];
   const app = await buildApp({
     logger: pino({ level: 'debug' }, { write: (line: string) => void log.push(line) }),
@@ -105,6 +102,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     await app.close();
     await feed.close();
     await agents.close();
+    await queues.close();
     redis.disconnect();
     subscriber.disconnect();
   }
@@ -116,7 +114,6 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     key,
     stop,
     log,
-    woken,
     redis,
     keys,
     jobs,
