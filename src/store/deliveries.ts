@@ -18,10 +18,13 @@ import type { Redis } from './redis.ts';
 export { CALLBACKS } from './deliveries/places.ts';
 export type { Delivery, DeliveryAttempt, NewDelivery } from './deliveries/record.ts';
 
-/** A change waiting in the outbox; `entry` is null where its job is gone. */
+/** A change waiting in the outbox. */
 export interface Outgoing {
   text: string;
+  /** Null where its job is gone. */
   entry: OutboxEntry | null;
+  /** Why it cannot be read. */
+  error?: unknown;
 }
 
 /** A delivery that may be sent now, by whoever holds the lease. */

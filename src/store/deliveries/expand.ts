@@ -10,10 +10,16 @@ import { encodeDelivery, type NewDelivery, originOf } from './record.ts';
 
 export async function readOutbox(redis: Redis, keys: Keys, limit: number): Promise<Outgoing[]> {
   const texts = await redis.lrange(keys.outbox, 0, limit - 1);
-  if (texts.length === 0) return [];
-  const ids = texts.map((text) => (JSON.parse(text) as { id: string }).id);
-  const requests = await redis.mget(ids.map((id) => keys.jobRequest(id)));
-  return texts.map((text, i) => ({ text, entry: decodeOutboxEntry(text, requests[i] ?? null) }));
+  return Promise.all(
+    texts.map(async (text) => {
+      try {
+        const { id } = JSON.parse(text) as { id: string };
+        return { text, entry: decodeOutboxEntry(text, await redis.get(keys.jobRequest(id))) };
+      } catch (error) {
+        return { text, entry: null, error };
+      }
+    }),
+  );
 }
 
 /**
