@@ -17,7 +17,7 @@ import { Failure } from './failure.ts';
 import { checkStore, createLog, type Gateway, readKey, withRedis } from './gateway.ts';
 import { describeListenError } from './listen-error.ts';
 import { closeAll, listenForStop, type Stopping } from './stopping.ts';
-import { type DataDir, dataDirAt, lockDataDir, prepareDataDir } from './up/data-dir.ts';
+import { closedToOthers, type DataDir, dataDirAt, lockDataDir, prepareDataDir } from './up/data-dir.ts';
 import { startEmbeddedRedis } from './up/embedded-redis.ts';
 import { ensureFirstKey } from './up/first-key.ts';
 import { type LocalAgent, startLocalAgent } from './up/local-agent.ts';
@@ -130,6 +130,9 @@ async function startAgentChild(
     onGivenUp: stopping.now,
   });
   closers.push(() => agent.child.stop());
+  const closed = process.geteuid?.() === 0 ? closedToOthers(data) : undefined;
+  if (closed)
+    console.error(`sluice: jobs as other users will fail: they cannot pass through ${closed} (chmod o+x)`);
   const { token, fingerprint } = agent;
   await withRedis(redisUrl, (redis) => {
     const hosts = createHostStore({ redis, keys: createKeys(config.prefix), sealer, patterns: [] });

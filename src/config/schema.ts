@@ -144,7 +144,10 @@ export const Settings = Type.Object(
     ),
     data_dir: Type.Optional(
       Type.String(
-        setting('SLUICE_DATA', 'Where `sluice up` keeps its data; by default `~/.local/share/sluice`'),
+        setting(
+          'SLUICE_DATA',
+          'Where `sluice up` keeps its data; by default `/var/lib/sluice` (root) or `~/.local/share/sluice`',
+        ),
       ),
     ),
     listen: hostAndPort(

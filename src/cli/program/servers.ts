@@ -8,7 +8,10 @@ export function addServerCommands(program: Command): void {
       .command('up')
       .description('run a whole gateway on this machine, with a Redis of its own unless REDIS_URL is set')
       .option('--listen <host:port>', 'address of the API (default 127.0.0.1:7788)')
-      .option('--data <dir>', 'where everything is kept (default ~/.local/share/sluice)')
+      .option(
+        '--data <dir>',
+        'where everything is kept (default /var/lib/sluice for root, else ~/.local/share/sluice)',
+      )
       .option('--agent <host:port>', 'also run an agent on this machine, as the host `local`'),
   ).action(async (options) => (await import('../up.ts')).up(options));
 

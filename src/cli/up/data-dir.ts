@@ -1,13 +1,13 @@
 /**
  * The data directory of `sluice up` (`--data`, `SLUICE_DATA`): what is where in it, and that one `sluice up` at a
- * time uses it. It holds secrets, so it is its owner's only.
+ * time uses it. Every secret in it is readable by its owner only.
  */
 import { createHash } from 'node:crypto';
 import { once } from 'node:events';
-import { mkdirSync, realpathSync, statSync } from 'node:fs';
+import { chmodSync, mkdirSync, realpathSync, statSync } from 'node:fs';
 import { createServer } from 'node:net';
 import { homedir, tmpdir } from 'node:os';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Failure } from '../failure.ts';
 
 export interface DataDir {
@@ -23,9 +23,13 @@ export interface DataDir {
   pidFile(child: string): string;
 }
 
+/** Root's home is closed to the users that root's agent runs jobs as; they must reach their job's files. */
+const DEFAULT_PLACE = () =>
+  process.geteuid?.() === 0 ? '/var/lib/sluice' : join(homedir(), '.local/share/sluice');
+
 /** @param dataDir null: where data of a user's programs belongs */
 export function dataDirAt(dataDir: string | null): DataDir {
-  const path = resolve(dataDir ?? join(homedir(), '.local/share/sluice'));
+  const path = resolve(dataDir ?? DEFAULT_PLACE());
   const redisDir = join(path, 'redis');
   return {
     path,
@@ -41,21 +45,31 @@ export function dataDirAt(dataDir: string | null): DataDir {
 
 /** Makes what is missing. @throws Failure where it belongs to somebody else or others may write to it */
 export function prepareDataDir(data: DataDir): void {
-  for (const path of [data.path, data.redisDir, data.agentDir, join(data.redisSocket, '..')]) {
-    try {
-      mkdirSync(path, { recursive: true, mode: 0o700 });
-    } catch (error) {
-      throw new Failure(
-        `${path} cannot be made (${(error as Error).message}); choose another place with --data`,
-      );
-    }
-    const { uid, mode } = statSync(path);
-    if (uid !== process.geteuid?.() || (mode & 0o022) !== 0) {
-      throw new Failure(
-        `${path} must be yours and writable by nobody else; choose another place with --data`,
-      );
-    }
+  // Passed through by the users of the agent's jobs, and listed by nobody but its owner.
+  for (const path of [data.path, data.agentDir]) prepare(path, 0o711);
+  for (const path of [data.redisDir, dirname(data.redisSocket)]) prepare(path, 0o700);
+}
+
+function prepare(path: string, mode: number): void {
+  try {
+    // The umask may have taken bits away.
+    if (mkdirSync(path, { recursive: true, mode }) !== undefined) chmodSync(path, mode);
+  } catch (error) {
+    throw new Failure(
+      `${path} cannot be made (${(error as Error).message}); choose another place with --data`,
+    );
   }
+  const { uid, mode: found } = statSync(path);
+  if (uid !== process.geteuid?.() || (found & 0o022) !== 0) {
+    throw new Failure(`${path} must be yours and writable by nobody else; choose another place with --data`);
+  }
+}
+
+/** @returns the first directory on the way to the data that other users cannot pass through */
+export function closedToOthers(data: DataDir): string | undefined {
+  const parts = data.agentDir.split('/').slice(1);
+  const ways = parts.map((_, i) => `/${parts.slice(0, i + 1).join('/')}`);
+  return ways.find((way) => (statSync(way).mode & 0o001) === 0);
 }
 
 /**
