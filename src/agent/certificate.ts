@@ -8,7 +8,6 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { generate } from 'selfsigned';
 import { ensureDirectory } from './scripts.ts';
 
 const TEN_YEARS_MS = 10 * 365 * 24 * 3600 * 1000;
@@ -35,7 +34,9 @@ export async function loadOrMakeCertificate(directory: string): Promise<TlsIdent
   return { key: readFileSync(keyFile, 'utf8'), cert, fingerprint: fingerprintOf(cert) };
 }
 
-function makeCertificate() {
+/** Loaded only here: it is most of what the agent loads, and needed on one start of many. */
+async function makeCertificate() {
+  const { generate } = await import('selfsigned');
   const name = hostname();
   return generate([{ name: 'commonName', value: name }], {
     keyType: 'ec',

@@ -16,8 +16,9 @@ starttime() { stat_field "$1" 20; }
 
 identify() { echo "$1 $(starttime "$1") $boot"; }
 
+# The start time of a process that was gone before it could be looked up is empty, as is that of no process at all.
 is_alive() {
-  [ "$3" = "$boot" ] && [ "$1" -gt 1 ] && [ "$(starttime "$1")" = "$2" ] && [ "$(stat_field "$1" 1)" != Z ]
+  [ -n "$2" ] && [ "$3" = "$boot" ] && [ "$1" -gt 1 ] && [ "$(starttime "$1")" = "$2" ] && [ "$(stat_field "$1" 1)" != Z ]
 }
 
 uptime_seconds() {

@@ -43,7 +43,7 @@ start_plain() {
   open_session "exec /bin/sh '$inner' '$dir'" >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
   code=$?
   claim exit
-  if [ "$(starttime "$keeper")" = "$keeper_start" ] && [ "$(cat "$dir/reason")" != timeout ]; then
+  if [ -n "$keeper_start" ] && [ "$(starttime "$keeper")" = "$keeper_start" ] && [ "$(cat "$dir/reason")" != timeout ]; then
     kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
   fi
   finish "$code"

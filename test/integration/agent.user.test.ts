@@ -94,9 +94,10 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
   it('stops a whole tree, with the code of the command and not the one of su', async () => {
     await agent.call('POST', '/run', {
       job_id: 'stop',
-      command: 'trap "exit 9" TERM; sleep 60 & wait',
+      command: 'trap "exit 9" TERM; echo ready; sleep 60 & wait',
       run_as_user: USER,
     });
+    await until(async () => (await agent.call('GET', '/status/stop')).body.stdout === 'ready\n');
     const { body } = await agent.call('POST', '/cancel/stop', { grace_seconds: 5 });
     expect(body).toMatchObject({ reason: 'canceled', return_code: 9, remaining_pids: [] });
   });
