@@ -17,9 +17,14 @@ export type Rig = ReturnType<typeof createRig>;
 
 export function createRig(
   stores: Pick<Stores, 'redis' | 'keys' | 'sealer'>,
-  options: { pausesSeconds?: number[]; timeoutMs?: number; perOrigin?: number } & Partial<SenderDeps> = {},
+  options: {
+    pausesSeconds?: number[];
+    timeoutMs?: number;
+    leaseMs?: number;
+    perOrigin?: number;
+  } & Partial<SenderDeps> = {},
 ) {
-  const { pausesSeconds = [0.1, 0.1, 0.1], timeoutMs = 2_000, perOrigin = 4, ...sending } = options;
+  const { pausesSeconds = [0.1, 0.1, 0.1], timeoutMs = 2_000, perOrigin = 4, leaseMs, ...sending } = options;
   const { redis, keys, sealer } = stores;
   const deliveries = createDeliveryStore({ redis, keys });
   const endpoints = createEndpointStore({ redis, keys, sealer });
@@ -41,6 +46,7 @@ export function createRig(
     queuePrefix: keys.queuePrefix,
     perOrigin,
     timeoutMs,
+    leaseMs,
     concurrency: 100,
     log: pino({ level: process.env.TEST_LOG ?? 'silent' }),
   });
