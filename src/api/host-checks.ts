@@ -2,6 +2,7 @@
  * What is found out about a host by asking it now, and what to do about each thing that is wrong. What cannot be
  * told, because something before it failed, is null and not a guess. The answer is recorded, as any contact is.
  */
+import { randomUUID } from 'node:crypto';
 import type { AgentPort, DialHost } from '../job/agent-port.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 import type { AgentFacts, HostConfig } from '../job/host.ts';
@@ -20,7 +21,7 @@ export interface Check {
 }
 
 export interface HostCheckDeps {
-  hosts: Pick<HostStore, 'contacted' | 'failed' | 'pin'>;
+  hosts: Pick<HostStore, 'contacted' | 'failed' | 'pin' | 'warn'>;
   agents: Pick<AgentPort, 'ping' | 'prepare'>;
   wake: Pick<Wake, 'dispatch' | 'follow'>;
   calling: Calling;
@@ -28,6 +29,7 @@ export interface HostCheckDeps {
 
 /** Commands started or ended by a clock that is wrong by more have misleading times. */
 const TOLERATED_SKEW_MS = 30_000;
+const TAKES_ANY_TOKEN = 'the agent takes any token: whoever reaches its port can run commands';
 
 export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps) {
   return async (host: HostConfig): Promise<Check[]> => {
@@ -38,7 +40,7 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
         return [
           passed('reachable'),
           passed('certificate'),
-          passed('token'),
+          await checkToken(host, dial, facts),
           checkUsers(host, facts),
           await checkLauncher(host, dial, facts),
           checkClock(facts),
@@ -67,6 +69,20 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
     const before = CHECKS.slice(0, CHECKS.indexOf(at)).map(passed);
     const after = CHECKS.slice(before.length + 1).map(untold);
     return [...before, { name: at, ok: false, cause: error.message, remedy }, ...after];
+  }
+
+  /** Some Base agents notice no wrong token. Full agents do, and are not asked. */
+  async function checkToken(host: HostConfig, dial: DialHost, facts: AgentFacts): Promise<Check> {
+    if (facts.kind === 'full') return passed('token');
+    try {
+      await agents.ping({ ...dial, token: `wrong-on-purpose-${randomUUID()}` });
+    } catch (error) {
+      if (error instanceof SluiceError) return passed('token');
+      throw error;
+    }
+    await hosts.warn(host.name, TAKES_ANY_TOKEN);
+    const remedy = 'Let nobody but the gateway reach its port, and replace the agent.';
+    return { name: 'token', ok: false, cause: TAKES_ANY_TOKEN, remedy };
   }
 
   async function checkLauncher(host: HostConfig, dial: DialHost, facts: AgentFacts): Promise<Check> {

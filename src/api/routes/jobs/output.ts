@@ -3,7 +3,7 @@
  * over. A range that begins later than was asked for says so; it is never passed off as the whole.
  */
 import type { AgentPort } from '../../../job/agent-port.ts';
-import { SluiceError } from '../../../job/errors.ts';
+import { hasCode, SluiceError } from '../../../job/errors.ts';
 import type { Job } from '../../../job/record.ts';
 import { isOver } from '../../../job/states.ts';
 import type { HostStore } from '../../../store/hosts.ts';
@@ -45,6 +45,7 @@ export function createReadOutput({ jobs, hosts, agents, calling }: OutputDeps): 
       return await fromHost(job, wanted);
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
+      if (hasCode(error, 'output_gone') && isBeforeStart(job)) return nothingYet(job, wanted);
       const kept = await fromTail(job, wanted);
       if (kept) return kept;
       throw error;
@@ -70,6 +71,11 @@ export function createReadOutput({ jobs, hosts, agents, calling }: OutputDeps): 
     const next = from + data.length;
     return { data, offset: from, next, complete: next >= total, kept: true };
   }
+}
+
+/** It may be on its way to the host, which then does not know it yet. */
+function isBeforeStart({ state }: Job): boolean {
+  return state === 'queued' || state === 'dispatching';
 }
 
 function nothingYet(job: Job, { offset }: Wanted): OutputRange {

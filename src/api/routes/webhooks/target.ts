@@ -12,7 +12,7 @@ export const ENDPOINT_PATH = '/v1/webhooks/:id(^[A-Za-z0-9_-]+$)';
 export const EndpointParams = Type.Object({ id: Type.String({ description: "The endpoint's id." }) });
 
 export const pageFields = {
-  page_size: Type.Integer({ minimum: 1, maximum: 200, default: 50 }),
+  page_size: Type.Integer({ minimum: 1, maximum: 200, default: 50, description: 'At most so many.' }),
   page_token: Type.Optional(Type.String({ description: '`next_page_token` of the page before.' })),
 };
 
