@@ -103,3 +103,17 @@ export const SubmitBody = Type.Object(
   { additionalProperties: false },
 );
 export type SubmitBody = Static<typeof SubmitBody>;
+
+/** For the document: what they mean is parsed beside the route. */
+export const SubmitHeaders = Type.Object({
+  'idempotency-key': Type.Optional(
+    Type.String({
+      description:
+        '`"<key>"`, 1 to 255 printable ASCII characters. A repetition with the same body answers with the first job.',
+    }),
+  ),
+  prefer: Type.Optional(
+    Type.String({ description: '`wait=N` holds the reply until the job is over, at most N (60) seconds.' }),
+  ),
+  traceparent: Type.Optional(Type.String({ description: 'W3C trace context; kept with the job.' })),
+});

@@ -22,7 +22,7 @@ import type { Waits } from '../../waiting.ts';
 import { checkBody, createOrders } from './order.ts';
 import { checkAgent, checkGrants } from './permission.ts';
 import { showJob } from './show.ts';
-import { NOT_YET, SubmitBody } from './submit.schema.ts';
+import { NOT_YET, SubmitBody, SubmitHeaders } from './submit.schema.ts';
 
 export interface SubmitDeps {
   jobs: Pick<JobStore, 'accept' | 'now' | 'tails' | 'output'>;
@@ -50,6 +50,7 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
         description:
           'Answers 202 once the job is durable. `Prefer: wait=N` (60 s at most) holds the reply until the job is ' +
           'over (200) or the time has passed (202). `Idempotency-Key` makes a repetition answer with the first job.',
+        headers: SubmitHeaders,
         body: SubmitBody,
         response: { 200: JobView, 202: JobView },
       },
