@@ -7,7 +7,13 @@
  */
 import { X509Certificate } from 'node:crypto';
 import { isIP, type Socket } from 'node:net';
-import { checkServerIdentity, type PeerCertificate, TLSSocket } from 'node:tls';
+import {
+  checkServerIdentity,
+  createSecureContext,
+  type PeerCertificate,
+  type SecureContext,
+  TLSSocket,
+} from 'node:tls';
 import { buildConnector } from 'undici';
 import type { DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
@@ -33,10 +39,10 @@ export function createAgentConnector(host: Expected, connectMs: number): AgentCo
     allowH2: false,
     maxCachedSessions: 0,
     keepAlive: true,
-    // Not trust: `mistrust` below decides, also about what these two find out.
+    // Not trust: `mistrust` below decides, with what Node found out among other things.
     rejectUnauthorized: false,
+    secureContext: contextFor(host.tls),
     ...('ca' in host.tls && {
-      ca: host.tls.ca,
       checkServerIdentity: (_: string, shownNow: PeerCertificate) =>
         given.includes(normal(shownNow.fingerprint256)) ? undefined : nameMismatch(host, name, shownNow),
     }),
@@ -62,6 +68,15 @@ export function createAgentConnector(host: Expected, connectMs: number): AgentCo
       });
     },
   };
+}
+
+/** One for all hosts without a CA of their own: a context costs more than a connection, and holds nothing of a host. */
+let sharedContext: SecureContext | null = null;
+
+function contextFor(tls: Expected['tls']): SecureContext {
+  if ('ca' in tls) return createSecureContext({ ca: tls.ca });
+  sharedContext ??= createSecureContext();
+  return sharedContext;
 }
 
 /** Why this socket must not be used, or null. */

@@ -59,6 +59,9 @@ function endedReport(
  * earlier start with the same token: its latch would have been in there.
  */
 function refusedReport(why: string): Report {
+  if (why === 'dir_not_writable') {
+    return { kind: 'never_ran', message: "the launcher's directory on the host cannot be written" };
+  }
   if (why !== 'workdir' && why !== 'shell') {
     return { kind: 'unknown', message: `the launcher's directory on the host cannot be used (${why})` };
   }
