@@ -14,6 +14,7 @@ import { Refusal } from './refusal.ts';
 import type { Job, Registry } from './registry.ts';
 import type { Spool } from './spool.ts';
 import type { Supervisor } from './supervisor.ts';
+import type { Turns } from './turns.ts';
 
 /** Below this the spool takes no new job: what runs needs the rest. */
 const MIN_FREE_BYTES = 32 * 1024 * 1024;
@@ -26,6 +27,7 @@ export interface AcceptDeps {
   follow: Follow;
   scripts: string;
   maxJobs: number;
+  inTurn: Turns;
   log: Logger;
 }
 
@@ -36,15 +38,9 @@ export interface Accepted {
 
 export function createAccept(deps: AcceptDeps) {
   const { registry, spool } = deps;
-  const underway = new Map<string, Promise<Accepted>>();
 
-  /** Two requests with one token at the same time: the second waits for the first, then finds its job. */
-  return async function accept(id: string, request: RunRequest): Promise<Accepted> {
-    while (underway.has(id)) await underway.get(id)!.catch(() => undefined);
-    const accepted = acceptOne(id, request).finally(() => underway.delete(id));
-    underway.set(id, accepted);
-    return accepted;
-  };
+  return (id: string, request: RunRequest): Promise<Accepted> =>
+    deps.inTurn(id, () => acceptOne(id, request));
 
   async function acceptOne(id: string, request: RunRequest): Promise<Accepted> {
     if (request.expect_store_id !== undefined && request.expect_store_id !== spool.storeId) {

@@ -4,6 +4,7 @@
  */
 import { execFile } from 'node:child_process';
 import { userInfo } from 'node:os';
+import { Refusal } from './refusal.ts';
 
 export interface Account {
   name: string;
@@ -12,12 +13,16 @@ export interface Account {
   home: string;
 }
 
-/** @param name has passed USER_NAME: it cannot be read as an option. @returns null if there is no such user */
+/** @param name has passed USER_NAME: it cannot be read as an option. @returns null if there is no such user
+ * @throws Refusal where the name service does not answer */
 export function findAccount(name: string): Promise<Account | null> {
   return new Promise((resolve, reject) => {
     execFile('getent', ['passwd', name], { timeout: 10_000 }, (error, stdout) => {
       if (error && error.code === 2) return resolve(null);
-      if (error) return reject(error);
+      if (error)
+        return reject(
+          new Refusal(503, 'name_service', `the users of this host cannot be looked up: ${error.message}`),
+        );
       resolve(parsePasswd(stdout, name));
     });
   });

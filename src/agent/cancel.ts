@@ -13,6 +13,7 @@ import { Refusal } from './refusal.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
 import type { Spool } from './spool.ts';
 import type { Supervisor } from './supervisor.ts';
+import type { Turns } from './turns.ts';
 
 const DEFAULT_GRACE_SECONDS = 10;
 /** After the ladder has ended the supervisor publishes within milliseconds; a tree that cannot die may keep it. */
@@ -23,6 +24,7 @@ export interface CancelDeps {
   registry: Pick<Registry, 'get' | 'add' | 'waitUntil'>;
   supervisor: Pick<Supervisor, 'stop'>;
   follow: Follow;
+  inTurn: Turns;
   bootId: string;
 }
 
@@ -30,7 +32,7 @@ export function createCancel(deps: CancelDeps) {
   /** @returns the job, over or not: its record then says what is left */
   return async function cancel(id: string, request: CancelRequest, gone: AbortSignal): Promise<Job> {
     const signal = signalName(request.signal ?? 'TERM');
-    const job = deps.registry.get(id) ?? (await entomb(id));
+    const job = deps.registry.get(id) ?? (await deps.inTurn(id, () => entomb(id)));
     if (isOver(job)) return job;
     const graceSeconds = request.grace_seconds ?? DEFAULT_GRACE_SECONDS;
     await deps.supervisor.stop(id, 'canceled', signal, graceSeconds);
@@ -40,6 +42,8 @@ export function createCancel(deps: CancelDeps) {
   };
 
   async function entomb(id: string): Promise<Job> {
+    const known = deps.registry.get(id);
+    if (known) return known;
     const now = new Date().toISOString();
     const record = tombstone(id, now, deps.bootId);
     const outcome = neverStarted(now);
@@ -49,8 +53,6 @@ export function createCancel(deps: CancelDeps) {
       { path: 'result.json', content: JSON.stringify(outcome), mode: 0o600 },
     ];
     const published = await deps.spool.publish(id, files, self);
-    const known = deps.registry.get(id);
-    if (known) return known;
     if (!published) throw new Refusal(409, 'job_id_conflict', 'the spool holds a damaged job of this id');
     return deps.registry.add({ record, state: 'ended', startedAt: null, outcome });
   }

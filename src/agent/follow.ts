@@ -137,7 +137,7 @@ function afterReboot(dir: string): Verdict {
   if (!existsSync(join(dir, 'child')))
     return verdict('ended', 'never_ran', 'the host was rebooted before it began');
   const code = recordedCode(dir);
-  if (code !== null) return judge({ code, reason: 'exit', proof: 'group+marker', left: [] }, dir);
+  if (code !== null) return judge({ code, reason: 'exit', proof: 'group+marker', left: [], count: 0 }, dir);
   return verdict('lost', 'reboot', 'the host was rebooted while it ran');
 }
 

@@ -21,6 +21,7 @@ import { installScripts } from './scripts.ts';
 import { openSpool } from './spool.ts';
 import { createSupervisor } from './supervisor.ts';
 import { createTokenCheck, loadOrMakeToken } from './token.ts';
+import { createTurns } from './turns.ts';
 import { AGENT_VERSION } from './version.ts';
 import { watchJobs } from './watch.ts';
 
@@ -65,13 +66,14 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const closing = new AbortController();
 
   const registry = createRegistry();
+  const inTurn = createTurns();
   const { jobDir, storeId, runDir } = spool;
   const supervisor = createSupervisor({ scripts, jobDir });
   const follow = createFollow({ registry, supervisor, jobDir, bootId, log });
   const plan = createPlanner({ abilities, policy, storeId, bootId, runDir });
   const maxJobs = options.maxJobs ?? 1000;
-  const accept = createAccept({ spool, registry, supervisor, plan, follow, scripts, maxJobs, log });
-  const cancel = createCancel({ spool, registry, supervisor, follow, bootId });
+  const accept = createAccept({ spool, registry, supervisor, plan, follow, scripts, maxJobs, inTurn, log });
+  const cancel = createCancel({ spool, registry, supervisor, follow, inTurn, bootId });
   const ping = () => ({
     status: 'ok',
     time: new Date().toISOString(),
@@ -85,7 +87,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const handle = createRoutes({ ping, accept, cancel, registry, jobDir, closing: closing.signal });
   const server = createHttpServer({ tls, isToken, handle, log });
 
-  const retention = createRetention({ spool, registry, log });
+  const retention = createRetention({ spool, registry, cgroup: abilities.cgroup, log });
   const clearUp = () =>
     retention.sweep(Date.now()).catch((error) => log.error({ err: error }, 'retention.failed'));
 

@@ -37,10 +37,13 @@ export interface ExitRecord {
   code: number | null;
   reason: string;
   proof: 'cgroup' | 'group+marker';
+  /** The first of the processes that are left, and how many there are. */
   left: number[];
+  count: number;
 }
 
-const EXIT = /^code=(\d*|lost)\nreason=(\w+)\nproof=(cgroup|group\+marker)\nleft=([\d ]*)\nend\n/;
+const EXIT =
+  /^code=(\d*|lost)\nreason=(\w+)\nproof=(cgroup|group\+marker)\nleft=([\d ]*)\ncount=(\d+)\nend\n/;
 
 /** @returns null where the record is not whole: then the job is not over */
 export function parseExit(text: string): ExitRecord | null {
@@ -51,6 +54,7 @@ export function parseExit(text: string): ExitRecord | null {
     reason: match[2]!,
     proof: match[3] as ExitRecord['proof'],
     left: match[4]!.split(' ').filter(Boolean).map(Number),
+    count: Number(match[5]),
   };
 }
 
@@ -58,7 +62,7 @@ export function judge(exit: ExitRecord, jobDir: string): Verdict {
   const tree = {
     proof: exit.proof,
     remainingPids: isStop(exit.reason) ? exit.left : [],
-    leftoverProcesses: exit.left.length,
+    leftoverProcesses: exit.count,
   };
   const nothing = { state: 'ended' as const, returnCode: null, signal: null, message: null, ...tree };
   if (exit.reason === 'timeout') return { ...nothing, reason: 'timeout' };

@@ -25,6 +25,7 @@ export type Registry = ReturnType<typeof createRegistry>;
 
 export function createRegistry() {
   const jobs = new Map<string, Job>();
+  const live = new Set<Job>();
   const changes = new EventEmitter().setMaxListeners(0);
   const epoch = randomBytes(6).toString('hex');
   let sequence = 0;
@@ -38,12 +39,13 @@ export function createRegistry() {
   return {
     get: (id: string) => jobs.get(id),
     all: () => jobs.values(),
-    live: () => [...jobs.values()].filter((job) => !isOver(job)),
+    live: () => [...live],
     cursor: () => `${epoch}:${sequence}`,
 
     add(job: Omit<Job, 'changed' | 'cleared'>, cleared = false): Job {
       const added = { ...job, cleared, changed: 0 };
       jobs.set(job.record.job_id, added);
+      if (!isOver(added)) live.add(added);
       touch(added);
       return added;
     },
@@ -59,6 +61,7 @@ export function createRegistry() {
       job.state = outcome.state;
       job.startedAt = outcome.startedAt;
       job.outcome = outcome;
+      live.delete(job);
       touch(job);
     },
 

@@ -6,6 +6,7 @@
  * then counts.
  */
 import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
+import { rmdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobRecord } from './job-files.ts';
 import type { Logger } from './log.ts';
@@ -25,6 +26,8 @@ interface ArchiveLine {
 export interface RetentionDeps {
   spool: Pick<Spool, 'archiveDir' | 'remove'>;
   registry: Pick<Registry, 'all' | 'get' | 'add' | 'forget'>;
+  /** Where the jobs' cgroups are, if there are any. */
+  cgroup: string | null;
   log: Logger;
 }
 
@@ -48,6 +51,8 @@ export function createRetention(deps: RetentionDeps) {
         archive(job, job.outcome);
         job.cleared = true;
         await spool.remove(job.record.job_id);
+        // Left by processes that outlived their job; the kernel keeps it for as long as one of them lives.
+        if (deps.cgroup) await rmdir(join(deps.cgroup, `job-${job.record.job_id}`)).catch(() => undefined);
       }
       for (const day of readdirSync(spool.archiveDir)) {
         // A day's last job ended up to 24 hours after its beginning.

@@ -168,8 +168,11 @@ finish() {
 publish() {
   proof=group+marker
   [ -n "$cgroup" ] && grep -qs '^populated 0' "$cgroup/cgroup.events" && proof=cgroup && rmdir "$cgroup"
-  [ -e "$dir/held" ] && set -- ''
-  printf 'code=%s\nreason=%s\nproof=%s\nleft=%s\nend\n' "$1" "$why" "$proof" "$(echo $left | cut -c 1-120)" 1<>"$dir/exit.new"
+  # What never began has no code: what there is belongs to the session that was opened for it.
+  if [ -e "$dir/held" ] || [ ! -d "$dir/go" ]; then code=; else code=$1; fi
+  set -- $left
+  printf 'code=%s\nreason=%s\nproof=%s\nleft=%s\ncount=%s\nend\n' \
+    "$code" "$why" "$proof" "$(echo $left | cut -d ' ' -f 1-40)" $# 1<>"$dir/exit.new"
   sync "$dir/exit.new"
   ln "$dir/exit.new" "$dir/exit" 2>/dev/null
   sync "$dir"
@@ -184,7 +187,8 @@ abandon() {
     rm "$dir/reason"
     return
   fi
-  if read -r pid begun boot_then 2>/dev/null <"$dir/supervisor"; then
+  # What is left of its session; not if the number is another process's by now.
+  if read -r pid begun boot_then 2>/dev/null <"$dir/supervisor" && [ ! -d "/proc/$pid" ]; then
     kill -s KILL $(pids_of $(grep -lsE "\) [A-Za-z] [0-9]+ [0-9]+ $pid " /proc/[0-9]*/stat)) 2>/dev/null
   fi
   : >"$dir/held"

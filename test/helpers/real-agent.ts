@@ -34,7 +34,10 @@ export type RealAgent = Awaited<ReturnType<typeof startRealAgent>>;
 export async function startRealAgent(options: RealAgentOptions = {}) {
   const dataDir = options.dataDir ?? (await makeDataDir());
   const tokenFile = join(dataDir, 'token');
-  let running = await launch('127.0.0.1:0', dataDir, options);
+  let running = await launch('127.0.0.1:0', dataDir, options).catch(async (error: unknown) => {
+    if (!options.dataDir) await rm(dataDir, { recursive: true, force: true });
+    throw error;
+  });
   const { address, fingerprint } = running;
 
   const agent = {

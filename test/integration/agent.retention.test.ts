@@ -32,7 +32,7 @@ async function runOne(id: string): Promise<void> {
 function reopen() {
   const spool = openSpool(dataDir);
   const registry = createRegistry();
-  const retention = createRetention({ spool, registry, log: silent });
+  const retention = createRetention({ spool, registry, cgroup: null, log: silent });
   retention.load();
   recoverJobs({ spool, registry, log: silent });
   return { spool, registry, retention };

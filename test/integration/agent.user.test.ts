@@ -108,7 +108,13 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
     await until(async () => (await agent.call('GET', '/status/hangs')).body.state === 'accepted');
     const { body } = await agent.call('POST', '/cancel/hangs');
     rmSync(join(home, '.bash_profile'));
-    expect(body).toMatchObject({ state: 'ended', reason: 'canceled', stdout_bytes: 0, started_at: null });
+    expect(body).toMatchObject({
+      state: 'ended',
+      reason: 'canceled',
+      return_code: null,
+      stdout_bytes: 0,
+      started_at: null,
+    });
     await started;
   });
 
