@@ -68,8 +68,6 @@ export async function failureOf(promise: Promise<unknown>): Promise<SluiceError>
   throw new Error(`expected a failure, got ${JSON.stringify(value.kept)}`);
 }
 
-export type RawServer = Awaited<ReturnType<typeof startRawServer>>;
-
 /**
  * A server on loopback that does with each connection what the test says; with `tls` after the handshake.
  * `seen` is everything that clients sent to it, in the clear.
