@@ -11,12 +11,6 @@ export type HostTls =
   | { insecure: true }
   | { dangerously_off: true };
 
-export interface HostRate {
-  limit: number;
-  period_seconds: number;
-  burst: number;
-}
-
 export interface HostConfig {
   /** The registered name, or the address itself where a pattern admitted it. */
   name: string;

@@ -3,7 +3,7 @@
  * moves only). Times are milliseconds since 1970 by Redis' clock, unless they are the host's and say so.
  */
 import type { Outcome } from './outcome.ts';
-import type { OverState, State } from './states.ts';
+import type { State } from './states.ts';
 
 export const MODES = ['sync', 'async', 'tmux'] as const;
 export type Mode = (typeof MODES)[number];
@@ -136,5 +136,3 @@ export interface Tails {
 
 /** A job's name on the wire once it changed to `state`: `job.running`, ... */
 export type JobEventType = `job.${State}` | 'job.sighted' | 'job.recovered';
-
-export type Over = Job & { state: OverState; outcome: Outcome };

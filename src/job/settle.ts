@@ -151,7 +151,8 @@ function settleNeverRan(job: Job, message: string | null, moment: Moment): Move 
   return {
     to: 'queued',
     change: {
-      eligible_at: moment.now + 1_000,
+      // Growing, so that a host on which nothing can begin is not tried again every second.
+      eligible_at: moment.now + 1_000 * 2 ** Math.min(6, Math.floor(job.version / 3)),
       started_at: null,
       unreachable_since: null,
       why: 'the host says that it never began',

@@ -24,13 +24,6 @@ export type State = (typeof STATES)[number];
 export const OVER = ['succeeded', 'failed', 'timed_out', 'canceled', 'expired', 'lost'] as const;
 export type OverState = (typeof OVER)[number];
 
-/** The states in which the host is asked about the job. */
-export const FOLLOWED = ['running', 'unreachable', 'canceling'] as const;
-export type FollowedState = (typeof FOLLOWED)[number];
-
-/** The states in which a job holds one of its host's `max_jobs`. */
-export const ACTIVE = ['dispatching', ...FOLLOWED] as const;
-
 export const MOVES = {
   queued: ['dispatching', 'canceled', 'expired', 'failed'],
   dispatching: [
@@ -65,10 +58,6 @@ export function isState(word: string): word is State {
 
 export function isOver(state: State): state is OverState {
   return (OVER as readonly string[]).includes(state);
-}
-
-export function isFollowed(state: State): state is FollowedState {
-  return (FOLLOWED as readonly string[]).includes(state);
 }
 
 export function canMove(from: State, to: State): boolean {

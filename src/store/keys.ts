@@ -64,7 +64,7 @@ export function createKeys(prefix: string) {
     /** Webhook endpoints: ZSET of ids, STRING of each. */
     endpoints: key('webhooks', 'endpoints'),
     endpoint: (id: string) => key('webhook', id),
-    /** STRING: one delivery; ZSETs id -> time: due, dead, and by endpoint (or `callbacks`). */
+    /** HASH: one delivery; ZSETs: origins with something due, dead ones, and by endpoint (or `callbacks`). */
     delivery: (id: string) => key('delivery', id),
     deliveriesDue: key('deliveries', 'due'),
     deliveriesDead: key('deliveries', 'dead'),

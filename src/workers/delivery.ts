@@ -1,12 +1,12 @@
 /** The delivery of webhooks, put together: what it stores, how it sends, whom it may call. */
 import type { Logger } from 'pino';
-import type { Config } from '../config.ts';
 import { createAddressRules } from '../net/addresses.ts';
 import { createWebhookSender } from '../net/webhook.ts';
 import { jobView } from '../protocol/job-view.ts';
 import { createApiKeyStore } from '../store/api-keys.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
 import type { HostStore } from '../store/hosts.ts';
+import type { JobStore } from '../store/jobs.ts';
 import type { Keys } from '../store/keys.ts';
 import type { Redis } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
@@ -22,12 +22,17 @@ const CONCURRENCY = 500;
 export function createDelivery(deps: {
   redis: Redis;
   keys: Keys;
+  jobs: Pick<JobStore, 'tails'>;
   hosts: Pick<HostStore, 'isAgentAddress'>;
   sealer: Sealer;
-  config: Pick<Config, 'webhooks' | 'apiKey' | 'callbackSecret'>;
+  config: {
+    webhooks: { allow: string[]; deny: string[]; scheduleSeconds: number[]; timeoutMs: number };
+    apiKey: string | null;
+    callbackSecret: string | null;
+  };
   log: Logger;
 }) {
-  const { redis, keys, hosts, sealer, config, log } = deps;
+  const { redis, keys, jobs, hosts, sealer, config, log } = deps;
   const { timeoutMs, scheduleSeconds } = config.webhooks;
   const admin =
     config.apiKey === null
@@ -45,7 +50,7 @@ export function createDelivery(deps: {
     endpoints: createEndpointStore({ redis, keys, sealer }),
     sender,
     callbackSecret: (owner) => apiKeys.callbackSecret(owner),
-    view: jobView,
+    view: async (job) => jobView(job, { tails: await jobs.tails(job.id) }),
     schedule: { pausesSeconds: scheduleSeconds, random: Math.random },
     connection: redis,
     queuePrefix: keys.queuePrefix,

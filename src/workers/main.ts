@@ -116,7 +116,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
     }),
     createQueueWorker({ ...shared, queue: QUEUES.follow, run: poll, concurrency: config.pollConcurrency }),
   ];
-  const delivery = createDelivery({ ...stored, hosts, sealer, config, log });
+  const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, log });
   const sweep = createSweep({
     ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),

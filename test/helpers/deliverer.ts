@@ -40,7 +40,7 @@ export function createRig(
     endpoints,
     sender,
     callbackSecret: async (owner) => (owner === 'no-secret' ? null : CALLBACK_SECRET),
-    view: jobView,
+    view: async (job) => jobView(job),
     schedule: { pausesSeconds, random: Math.random },
     connection: redis,
     queuePrefix: keys.queuePrefix,

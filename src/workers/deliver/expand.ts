@@ -12,7 +12,7 @@ export interface ExpandDeps {
   deliveries: Pick<DeliveryStore, 'outbox' | 'expand'>;
   endpoints: Pick<EndpointStore, 'list'>;
   /** The job as callers see it; without its environment. */
-  view: (job: Job) => unknown;
+  view: (job: Job) => Promise<unknown>;
   log: Logger;
 }
 
@@ -26,7 +26,7 @@ export async function expandOutbox({ deliveries, endpoints, view, log }: ExpandD
     const all = batch.length > 0 ? await endpoints.list() : [];
     let taken = 0;
     for (const outgoing of batch) {
-      const wanted = wantedBy(outgoing, all);
+      const wanted = await wantedBy(outgoing, all);
       if (!wanted || !(await deliveries.expand(outgoing, wanted))) continue;
       taken++;
       made += wanted.length;
@@ -34,11 +34,11 @@ export async function expandOutbox({ deliveries, endpoints, view, log }: ExpandD
     if (taken === 0) return made;
   }
 
-  function wantedBy({ text, entry, error }: Outgoing, all: Endpoint[]): NewDelivery[] | null {
+  async function wantedBy({ text, entry, error }: Outgoing, all: Endpoint[]): Promise<NewDelivery[] | null> {
     try {
       if (error !== undefined) throw error;
       if (!entry) log.warn({ entry: text.slice(0, 100) }, 'webhook.expand.job_gone');
-      return entry && isEventType(entry.type) ? toTell({ ...entry, type: entry.type }, all, view) : [];
+      return entry && isEventType(entry.type) ? await toTell({ ...entry, type: entry.type }, all, view) : [];
     } catch (err) {
       log.error({ err, entry: text.slice(0, 100) }, 'webhook.expand.unreadable');
       return null;
@@ -54,13 +54,17 @@ interface Told {
   job: Job;
 }
 
-function toTell(change: Told, endpoints: Endpoint[], view: ExpandDeps['view']): NewDelivery[] {
+async function toTell(change: Told, endpoints: Endpoint[], view: ExpandDeps['view']): Promise<NewDelivery[]> {
   const { job, type, version } = change;
   const callback = job.callback_url !== null && DEFAULT_EVENTS.includes(type) ? job.callback_url : null;
   const listeners = endpoints.filter((endpoint) => hears(endpoint, type, job));
   if (callback === null && listeners.length === 0) return [];
 
-  const payload: WebhookPayload = { type, timestamp: new Date(change.at).toISOString(), data: view(job) };
+  const payload: WebhookPayload = {
+    type,
+    timestamp: new Date(change.at).toISOString(),
+    data: await view(job),
+  };
   const body = JSON.stringify(payload);
   const deliveryTo = (target: string, receiver: string, url: string): NewDelivery => ({
     id: `msg_${job.id}_${version}_${receiver}`,
