@@ -10,16 +10,18 @@ const HEARTBEAT_MS = 15_000;
 const MAX_WAITING_BYTES = 4_194_304;
 
 export interface EventStream {
-  send(event: { id: string; event?: string; data: unknown }): void;
+  /** Without an id the place to come back to stays that of the event before. */
+  send(event: { id?: string; event?: string; data: unknown }): void;
   /** Aborted once nothing more can be sent. */
   over: AbortSignal;
   end(): void;
 }
 
+/** @param options.onOver called once, whoever ends the stream */
 export function openEventStream(
   request: FastifyRequest,
   reply: FastifyReply,
-  closing: AbortSignal,
+  { closing, onOver }: { closing: AbortSignal; onOver: () => void },
 ): EventStream {
   const over = new AbortController();
   const { raw } = reply;
@@ -52,13 +54,15 @@ export function openEventStream(
     if (over.signal.aborted) return;
     over.abort();
     clearInterval(heartbeat);
+    onOver();
     raw.end();
   }
 
   return {
     send({ id, event, data }) {
       // JSON has no line breaks of its own, so that one `data:` line is enough.
-      write(`${event ? `event: ${event}\n` : ''}id: ${id}\ndata: ${JSON.stringify(data)}\n\n`);
+      const head = `${event === undefined ? '' : `event: ${event}\n`}${id === undefined ? '' : `id: ${id}\n`}`;
+      write(`${head}data: ${JSON.stringify(data)}\n\n`);
     },
     over: over.signal,
     end,

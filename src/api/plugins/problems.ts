@@ -36,7 +36,8 @@ export function replyWithProblems(app: Api): void {
 /** Sends the error as a problem document. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, error: SluiceError): FastifyReply {
   const { retry_after, ...fields } = error.fields;
-  if (error.status === 503 || error.status === 429) reply.header('retry-after', String(retry_after ?? 1));
+  const comeBack = error.status === 503 || error.status === 429 ? (retry_after ?? 1) : retry_after;
+  if (comeBack !== undefined) reply.header('retry-after', String(comeBack));
   if (error.status === 401) reply.header('www-authenticate', 'Bearer realm="sluice"');
   request.audited.code = error.code;
   const problem: Problem = {

@@ -41,8 +41,7 @@ export function eventsRoute(app: Api, { feed, changeTail, holds, closing }: Even
     },
     async (request, reply) => {
       const release = holds.take(request.caller.name);
-      const stream = openEventStream(request, reply, closing);
-      stream.over.addEventListener('abort', release);
+      const stream = openEventStream(request, reply, { closing, onOver: release });
       const send = (change: StreamedChange) => {
         if (maySee(request.caller, { created_by: change.owner })) tell(stream, change);
       };

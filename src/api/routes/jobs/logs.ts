@@ -8,6 +8,7 @@ import { visible } from '../../access.ts';
 import type { Holds } from '../../holds.ts';
 import type { Api } from '../../instance.ts';
 import { lastEventId, openEventStream } from '../../sse.ts';
+import { storeProblem } from '../../store-errors.ts';
 import { createFollowOutput, type FollowDeps } from './logs-stream.ts';
 import type { Wanted } from './output.ts';
 import { JOB_PATH, JobParams } from './path.ts';
@@ -83,15 +84,15 @@ export function logsRoute(app: Api, deps: LogsDeps): void {
 
       const offset = resumeAt(lastEventId(request)) ?? wanted.offset;
       const release = holds.take(request.caller.name);
-      const stream = openEventStream(request, reply, closing);
-      stream.over.addEventListener('abort', release);
+      const stream = openEventStream(request, reply, { closing, onOver: release });
       try {
         await follow(job, { ...wanted, offset }, stream);
       } catch (error) {
         // The status is sent: the reason goes into the stream.
-        const code = error instanceof SluiceError ? error.code : 'internal';
+        const known = error instanceof SluiceError ? error : storeProblem(error, false);
+        const code = known?.code ?? 'internal';
         request.log.info({ event: 'job.logs.ended', job: id, code }, 'a followed output ended early');
-        stream.send({ id: `${offset}`, event: 'error', data: { code } });
+        stream.send({ event: 'error', data: { code } });
         stream.end();
       }
     },
