@@ -5,7 +5,7 @@
  *
  * Only a supervisor's record ends a job that has begun; a job that cannot be known is lost, never started again.
  */
-import { existsSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileDurably } from './durable-file.ts';
 import type { Logger } from './log.ts';
@@ -14,13 +14,14 @@ import { hashOf, readHostileFile, sizeOf } from './output.ts';
 import { isAlive, type ProcessIdentity, parseIdentity } from './processes.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
 import type { Supervisor } from './supervisor.ts';
+import { createTurns } from './turns.ts';
 
 /** Streams up to this size are hashed before the end is told; larger ones after, as another change. */
 const HASH_FIRST_BYTES = 4 * 1024 * 1024;
 
 export interface FollowDeps {
   registry: Pick<Registry, 'started' | 'over'>;
-  supervisor: Pick<Supervisor, 'start' | 'stop' | 'finish' | 'abandon'>;
+  supervisor: Pick<Supervisor, 'start' | 'isStarting' | 'stop' | 'finish' | 'abandon'>;
   jobDir: (id: string) => string;
   bootId: string;
   log: Logger;
@@ -30,18 +31,14 @@ export type Follow = (job: Job) => Promise<void>;
 
 export function createFollow(deps: FollowDeps): Follow {
   const { registry, supervisor, bootId } = deps;
-  const underway = new Map<string, Promise<void>>();
+  const inTurn = createTurns();
 
   /** One look at a time for each job: a nudge during a look makes another look after it. */
   function follow(job: Job): Promise<void> {
     const id = job.record.job_id;
-    const before = underway.get(id) ?? Promise.resolve();
-    const look = before
-      .then(() => examine(job))
-      .catch((error) => deps.log.error({ job_id: id, err: error }, 'job.follow.failed'))
-      .finally(() => underway.get(id) === look && underway.delete(id));
-    underway.set(id, look);
-    return look;
+    return inTurn(id, () => examine(job)).catch((error) =>
+      deps.log.error({ job_id: id, err: error }, 'job.follow.failed'),
+    );
   }
 
   async function examine(job: Job): Promise<void> {
@@ -50,7 +47,7 @@ export function createFollow(deps: FollowDeps): Follow {
     const exit = parseExit(readHostileFile(join(dir, 'exit'), 4096) ?? '');
     if (exit) return settle(job, judge(exit, dir), statSync(join(dir, 'exit')).mtime);
     if (job.record.boot_id !== bootId) return settle(job, afterReboot(dir), new Date());
-    if (!existsSync(join(dir, 'started'))) return startLate(job);
+    if (!existsSync(join(dir, 'started'))) return startLate(job, dir);
     const begun = existsSync(join(dir, 'go'));
     if (begun) registry.started(job, statSync(join(dir, 'go')).mtime.toISOString());
     const parent = identityIn(dir, 'supervisor');
@@ -58,12 +55,17 @@ export function createFollow(deps: FollowDeps): Follow {
     await withoutSupervisor(job, dir, begun);
   }
 
-  /** Accepted by an agent that died before it could start it. Its secrets, if any, died with that agent. */
-  async function startLate(job: Job): Promise<void> {
-    if (job.record.has_secrets) {
-      return settle(job, verdict('ended', 'never_ran', 'its secret environment is gone'), new Date());
-    }
-    void supervisor.start(job.record.job_id).then(() => follow(job));
+  /**
+   * Accepted by an agent that died before it could start it, or whose supervisor could not be made: tried again at
+   * each look. Its secrets, if any, died with that agent; then the latch is taken here, so that a supervisor which is
+   * late after all finds it.
+   */
+  async function startLate(job: Job, dir: string): Promise<void> {
+    const id = job.record.job_id;
+    if (supervisor.isStarting(id)) return;
+    if (!job.record.has_secrets) return void supervisor.start(id);
+    mkdirSync(join(dir, 'started'));
+    await settle(job, verdict('ended', 'never_ran', 'its secret environment is gone'), new Date());
   }
 
   async function withoutSupervisor(job: Job, dir: string, begun: boolean): Promise<void> {

@@ -9,6 +9,8 @@ import { join } from 'node:path';
 export type Supervisor = ReturnType<typeof createSupervisor>;
 
 export function createSupervisor(deps: { scripts: string; jobDir: (id: string) => string }) {
+  const starting = new Set<string>();
+
   /** @returns once the process has ended, however it did */
   function run(verb: string, id: string, args: string[] = [], stdin?: string): Promise<void> {
     const dir = deps.jobDir(id);
@@ -31,7 +33,12 @@ export function createSupervisor(deps: { scripts: string; jobDir: (id: string) =
   }
 
   return {
-    start: (id: string, secrets?: string) => run('start', id, [], secrets),
+    start(id: string, secrets?: string): Promise<void> {
+      starting.add(id);
+      return run('start', id, [], secrets).finally(() => starting.delete(id));
+    },
+    /** Has a supervisor of this job been made by this agent, that may not have taken the latch yet? */
+    isStarting: (id: string) => starting.has(id),
     stop: (id: string, reason: 'canceled' | 'timeout', signal: string, graceSeconds: number) =>
       run('stop', id, [reason, signal, String(Math.ceil(graceSeconds))]),
     /** Publishes the end of a job whose supervisor was killed. */

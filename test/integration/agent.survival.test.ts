@@ -136,6 +136,18 @@ describe('the start', () => {
     await late.stop();
   });
 
+  it('is certified never to have been where its secrets died with the agent, and may then be made again', async () => {
+    const late = await startRealAgent();
+    const request = { job_id: 'secret', command: 'echo $PW', secret_env: { PW: 'x' }, wait_seconds: 10 };
+    await late.call('POST', '/run', request);
+    await late.kill('SIGKILL');
+    rewind(late.jobDir('secret'));
+    await late.restart();
+    expect(await over('secret', late)).toMatchObject({ state: 'ended', reason: 'never_ran' });
+    expect((await late.call('POST', '/run', request)).body).toMatchObject({ return_code: 0, stdout: 'x\n' });
+    await late.stop();
+  });
+
   it('is certified never to have been where the supervisor died before the gate, and may then be made again', async () => {
     const never = await startRealAgent();
     const request = { job_id: 'never', command: 'echo ran; exit 4', wait_seconds: 10 };
