@@ -70,6 +70,8 @@ export interface JobProgress {
   started_at: number | null;
   ended_at: number | null;
   unreachable_since: number | null;
+  /** Failed questions about this job in a row, while its host answered others. */
+  unanswered_asks: number;
   /** When it was given up as lost. */
   lost_at: number | null;
   sighted_at: number | null;
@@ -100,6 +102,7 @@ export const NOT_STARTED: Omit<JobProgress, 'state' | 'version'> = {
   started_at: null,
   ended_at: null,
   unreachable_since: null,
+  unanswered_asks: 0,
   lost_at: null,
   sighted_at: null,
   recovered_at: null,

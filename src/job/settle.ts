@@ -74,7 +74,13 @@ function settleRunning(job: Job, report: Report & { kind: 'running' }, { now, sk
     return { to: 'running', change: { ...seen, next_poll_at, why: 'started' } };
   }
   if (job.state === 'unreachable') {
-    const change = { ...seen, unreachable_since: null, next_poll_at, why: 'the host answers again' };
+    const change = {
+      ...seen,
+      unreachable_since: null,
+      unanswered_asks: 0,
+      next_poll_at,
+      why: 'the host answers again',
+    };
     return { to: 'running', change };
   }
   if (job.state === 'lost' && job.sighted_at === null) {

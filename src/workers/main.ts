@@ -28,6 +28,7 @@ import { createStartFailure } from './dispatch/failure.ts';
 import { createStart } from './dispatch/start.ts';
 import { createAsk } from './follow/ask.ts';
 import { createDeliverCancel } from './follow/cancel.ts';
+import { createOvertime } from './follow/overtime.ts';
 import { createPoll } from './follow/poll.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
@@ -99,7 +100,8 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   const { accepted, close: closeAcceptance } = createAcceptance(feed);
   const drain = createDrain({ mailbox, contact, start, wake, accepted, stopping: stop.signal, log });
 
-  const ask = createAsk({ jobs, followed, slots, agents, contact, commit, log });
+  const overtime = createOvertime({ jobs, agents, contact, log });
+  const ask = createAsk({ jobs, followed, slots, agents, contact, commit, overtime, log });
   const deliverCancel = createDeliverCancel({ jobs, followed, agents, contact, commit, log });
   const poll = createPoll({
     ...{ jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, log },

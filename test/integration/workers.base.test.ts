@@ -116,3 +116,35 @@ it('without the launcher an ambiguous start ends lost, and nothing is started a 
   expect(agent.startsOf('echo plain')).toBe(1);
   await stores.hosts.put('A', { launcher: true });
 });
+
+describe('a plain Base agent, without the launcher', () => {
+  beforeAll(async () => {
+    await stores.hosts.put('A', { launcher: false });
+  });
+  afterAll(async () => {
+    await stores.hosts.put('A', { launcher: true });
+  });
+
+  it('has its timeouts kept by the gateway, which does not claim a proof', async () => {
+    const job = await runToEnd(stores, {
+      host: 'A',
+      command: 'sleep 30',
+      timeout_seconds: 1,
+      poll_interval: 1,
+    });
+    expect(job).toMatchObject({
+      state: 'timed_out',
+      outcome: { kind: 'timeout', return_code: null, proof: 'none' },
+    });
+  });
+
+  it('that can answer no question about a job makes the job unreachable, not failed, and itself not down', async () => {
+    const command = "sleep 0.3; printf '\\377\\376'";
+    const { id } = await stores.submit(
+      newJob({ host: 'A', command, poll_interval: 1, lost_after_seconds: 3 }),
+    );
+    await stateOf(stores, id, 'unreachable');
+    expect(await stores.hosts.health('A')).toMatchObject({ status: 'up' });
+    expect(await endOf(stores, id)).toMatchObject({ state: 'lost', outcome: { kind: 'silent' } });
+  });
+});

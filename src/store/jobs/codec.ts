@@ -12,6 +12,7 @@ const NUMBERS = new Set<string>([
   'started_at',
   'ended_at',
   'unreachable_since',
+  'unanswered_asks',
   'lost_at',
   'sighted_at',
   'recovered_at',

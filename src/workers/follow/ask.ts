@@ -6,8 +6,10 @@ import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
+import type { Move } from '../../job/move.ts';
 import { LOST_PAUSE_MS, pauseMs } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
+import type { Report } from '../../job/report.ts';
 import { settleSilence } from '../../job/settle.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { JobStore } from '../../store/jobs.ts';
@@ -15,6 +17,7 @@ import type { SlotStore } from '../../store/slots.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
 import { LEASE_MS, whileRenewing } from '../renewal.ts';
+import type { Overtime } from './overtime.ts';
 
 /** Jobs asked about in one go: one request on Full agents, one request each on Base. */
 const BATCH = { full: 200, base: 20 };
@@ -24,15 +27,16 @@ const BUSY_PAUSE_MS = 200;
 export type Ask = (target: Target, due: Job[]) => Promise<void>;
 
 export function createAsk(deps: {
-  jobs: Pick<JobStore, 'transition' | 'now'>;
+  jobs: Pick<JobStore, 'transition' | 'note' | 'now'>;
   followed: Pick<Followed, 'askAt'>;
   slots: SlotStore;
   agents: Pick<AgentPort, 'ask'>;
   contact: Pick<Contact, 'attempt' | 'facts' | 'target'>;
   commit: Commit;
+  overtime: Overtime;
   log: Logger;
 }): Ask {
-  const { jobs, followed, slots, agents, contact, commit, log } = deps;
+  const { jobs, followed, slots, agents, contact, commit, overtime, log } = deps;
 
   return async (target, due) => {
     const size = due.every((job) => job.started_by === 'full') ? BATCH.full : BATCH.base;
@@ -53,10 +57,16 @@ export function createAsk(deps: {
     try {
       if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
       const renew = () => slots.renew(target.name, holder, LEASE_MS);
-      const { reports } = await whileRenewing(renew, () =>
+      const { reports, errors } = await whileRenewing(renew, () =>
         contact.attempt(target, 'status', () => agents.ask(target, batch)),
       );
-      for (const job of batch) await settleOne(target, job, reports.get(job.id));
+      for (const job of batch) {
+        const report = reports.get(job.id);
+        const error = errors.get(job.id);
+        if (report) await settleOne(target, job, report);
+        else if (error) await unanswered(target, job, error);
+        else await putOff(target.name, [job], BUSY_PAUSE_MS);
+      }
       return true;
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
@@ -67,15 +77,22 @@ export function createAsk(deps: {
     }
   }
 
-  async function settleOne(
-    target: Target,
-    job: Job,
-    report: Parameters<Commit>[2] | undefined,
-  ): Promise<void> {
-    const moved = report ? await commit(target, job, report) : null;
+  async function settleOne(target: Target, job: Job, report: Report): Promise<void> {
+    const moved = (await overtime.stop(target, job, report)) ?? (await commit(target, job, report));
     const now = await jobs.now();
     const next = moved || job;
     await followed.askAt(target.name, new Map([[job.id, now + pauseOf(next, now)]]));
+  }
+
+  /** The host answers, but not about this job (a reply that its agent cannot make): silence of its own. */
+  async function unanswered(target: Target, job: Job, error: SluiceError): Promise<void> {
+    const moment = { now: await jobs.now(), skewMs: 0 };
+    const asks = job.unanswered_asks + 1;
+    await jobs.note(job, { unanswered_asks: asks });
+    const pauseMs = job.poll_interval * 1_000;
+    const silence = { since: moment.now, silentMs: asks * pauseMs, asks };
+    await fallSilent(job, settleSilence(job, silence, moment), error.message);
+    await putOff(target.name, [job], pauseMs);
   }
 
   /** The host did not answer: that is not the jobs' fault, but it is said of each. */
@@ -90,12 +107,17 @@ export function createAsk(deps: {
     }
     const silence = { since: silent_since ?? moment.now, silentMs: silent_ms, asks: silent_asks };
     for (const job of batch) {
-      const move = settleSilence(job, silence, moment);
-      if (!move) continue;
-      const moved = await jobs.transition(job, job.state, move.to as never, move.change);
-      if (moved) log.warn({ job: job.id, host: job.host, to: move.to, why: move.change.why }, 'job.moved');
+      await fallSilent(job, settleSilence(job, silence, moment), 'the host does not answer');
     }
     await putOff(target.name, batch, Math.max((retry_at ?? 0) - moment.now, 1_000));
+  }
+
+  async function fallSilent(job: Job, move: Move | null, cause: string): Promise<void> {
+    if (!move) return;
+    const moved = await jobs.transition(job, job.state, move.to as never, move.change);
+    const { id, host, state } = job;
+    if (moved)
+      log.warn({ job: id, host, from: state, to: move.to, why: move.change.why, cause }, 'job.moved');
   }
 
   async function putOff(host: string, batch: Job[], inMs: number): Promise<void> {
