@@ -15,6 +15,8 @@ export interface GatewayOptions {
   /** More flags of `sluice up`, such as `--agent 127.0.0.1:0`. */
   flags?: string[];
   env?: Record<string, string>;
+  /** Another `sluice` than the checkout's. */
+  program?: string;
 }
 
 export interface TestGateway {
@@ -38,6 +40,7 @@ export interface TestGateway {
 export async function startGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const dataDir = await mkdtemp(join(tmpdir(), 'sluice-test-up-'));
   const env = cleanEnvironment({ SLUICE_DATA: dataDir, ...options.env });
+  const { program = SLUICE } = options;
   let output = '';
   let { child, url } = await launch('127.0.0.1:0').catch(async (error: unknown) => {
     await rm(dataDir, { recursive: true, force: true });
@@ -56,7 +59,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
     },
     dataDir,
     output: () => output,
-    sluice: (...args) => runSluice(args, env),
+    sluice: (...args) => runSluice(args, env, program),
     call(method, path, body, headers = {}) {
       const json = body === undefined ? {} : { 'content-type': 'application/json' };
       return fetch(`${url}${path}`, {
@@ -80,7 +83,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
   async function launch(listen: string): Promise<{ child: ChildProcess; url: string }> {
     output = '';
     const args = ['up', '--listen', listen, ...(options.flags ?? [])];
-    const started = spawn(SLUICE, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+    const started = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
     for (const stream of [started.stdout, started.stderr]) {
       stream.setEncoding('utf8').on('data', (text: string) => {
         output += text;
@@ -121,8 +124,9 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
 export async function runSluice(
   args: string[],
   env: Record<string, string> = cleanEnvironment(),
+  program = SLUICE,
 ): Promise<{ code: number; stdout: string; stderr: string }> {
-  const child = spawn(SLUICE, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
+  const child = spawn(program, args, { env, stdio: ['ignore', 'pipe', 'pipe'] });
   let stdout = '';
   let stderr = '';
   child.stdout.setEncoding('utf8').on('data', (text: string) => {

@@ -3,6 +3,11 @@ import type { Command } from 'commander';
 import { collect } from './values.ts';
 
 export function addKeyCommands(program: Command): void {
+  program
+    .command('env')
+    .description('print the gateway and its key for a shell: eval "$(sluice env)"')
+    .action(async () => (await import('../env.ts')).printEnv());
+
   const keys = program
     .command('keys')
     .description('API keys, and the secret key (on the machine that holds it)');
