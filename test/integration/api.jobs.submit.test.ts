@@ -44,7 +44,8 @@ const submit = (body: object, options: Omit<CallOptions, 'body'> = {}) =>
   api.call('POST', '/v1/jobs', { body, ...options });
 
 test('a job is accepted with 202 and can be read under its Location', async () => {
-  const submitted = await submit(order);
+  const labels = { dag_id: 'load', 'run/id': 'a:b' };
+  const submitted = await submit({ ...order, labels });
   expect(submitted.status, submitted.text).toBe(202);
   const read = await api.call('GET', submitted.headers.get('location') ?? '');
   expect(read.status).toBe(200);
@@ -54,6 +55,7 @@ test('a job is accepted with 202 and can be read under its Location', async () =
     host: 'web1',
     version: 1,
     mode: 'async',
+    labels,
     created_by: 'admin',
     start_deadline_seconds: 604_800,
     lost_after_seconds: 86_400,
