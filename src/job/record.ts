@@ -41,7 +41,7 @@ export interface JobRequest {
   created_by: string;
   created_at: number;
   traceparent: string | null;
-  /** The Redis key of its idempotency key, which lives as long as the record; absent without one. */
+  /** The digest of its idempotency key, which lives as long as the record; absent without one. */
   idempotency?: string;
 }
 

@@ -8,6 +8,7 @@ import type { Accepted } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
+import { encodeRequest } from './codec.ts';
 
 /**
  * KEYS 1 job 2 request 3 its events 4 mailbox 5 armed 6-9 indexes (all, owner, host, state) 10 deadlines
@@ -51,7 +52,7 @@ export async function accept(
   idempotency?: { key: string; fingerprint: string },
 ): Promise<Acceptance> {
   const { id, host, created_by: owner } = request;
-  const claim = idempotency ? idempotencyKey(keys, owner, idempotency.key) : keys.job(id);
+  const claim = idempotency ? keys.idempotency(owner, digestOf(idempotency.key)) : keys.job(id);
   const reply = (await acceptScript(
     redis,
     [
@@ -70,7 +71,7 @@ export async function accept(
     ],
     [
       id,
-      JSON.stringify(idempotency ? { ...request, idempotency: claim } : request),
+      encodeRequest(idempotency ? { ...request, idempotency: digestOf(idempotency.key) } : request),
       host,
       owner,
       request.not_before ?? 0,
@@ -85,8 +86,8 @@ export async function accept(
 }
 
 /** Callers choose the key's text, so only its digest becomes part of a name. */
-function idempotencyKey(keys: Keys, owner: string, key: string): string {
-  return keys.idempotency(owner, createHash('sha256').update(key).digest('base64url').slice(0, 27));
+function digestOf(key: string): string {
+  return createHash('sha256').update(key).digest('base64url').slice(0, 27);
 }
 
 /** The parts of a job that are what was asked. */

@@ -45,7 +45,7 @@ export async function remove(redis: Redis, keys: Keys, job: Job): Promise<boolea
       keys.jobEvents(id),
       keys.jobTails(id),
       keys.jobOutput(id),
-      ...(job.idempotency ? [job.idempotency] : []),
+      ...(job.idempotency ? [keys.idempotency(job.created_by, job.idempotency)] : []),
     ],
     [id, host],
   );
