@@ -79,7 +79,10 @@ export default {
         'Commands start programs by their main.ts and speak HTTP to them; they reach into no other part of them.',
       severity: 'error',
       from: { path: '^src/cli/' },
-      to: { path: '^src/(api|workers|agent|net)/', pathNot: '^src/((api|workers|agent)/main|agent/log)\\.ts$' },
+      to: {
+        path: '^src/(api|workers|agent|net)/',
+        pathNot: '^src/((api|workers|agent)/main|agent/log)\\.ts$',
+      },
     },
     onlyUsedIn(
       ['ioredis'],

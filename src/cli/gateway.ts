@@ -2,7 +2,7 @@
  * What every process of a gateway needs before it starts: a Redis that is fit for it, the secret key that its
  * records are sealed with, and a log.
  */
-import { type DestinationStream, type Logger, pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { readSecretKey } from '../config/secret-key.ts';
 import type { Config } from '../config.ts';
 import { inspectRedis } from '../store/fitness.ts';
@@ -27,20 +27,18 @@ export async function joinGateway(config: Config): Promise<Gateway> {
   if (!redisUrl) throw new Failure('needs REDIS_URL; `sluice up` brings a Redis of its own');
   if (!secretKeyFile)
     throw new Failure('needs SLUICE_SECRET_KEY_FILE; make one with: sluice keys secret > FILE');
-  const log = createLog(config);
+  const log = await createLog(config);
   const sealer = createSealer(readKey(() => readSecretKey(secretKeyFile)));
   await checkStore({ redisUrl, prefix: config.prefix, sealer, log });
   return { redisUrl, sealer, log };
 }
 
-export function createLog(
-  config: Pick<Config, 'logLevel' | 'unknownVariables'>,
-  to?: DestinationStream,
-): Logger {
-  const log = pino(
-    { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime },
-    to as DestinationStream,
-  );
+/** JSON lines on stdout, for whatever collects logs; on a terminal, lines for the person who looks at it. */
+export async function createLog(config: Pick<Config, 'logLevel' | 'unknownVariables'>): Promise<Logger> {
+  const options = { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  const log = process.stdout.isTTY
+    ? pino(options, (await import('pino-pretty')).build({ singleLine: true }))
+    : pino(options);
   for (const variable of config.unknownVariables) log.warn({ variable }, 'config.unknown_variable');
   return log;
 }

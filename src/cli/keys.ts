@@ -70,7 +70,7 @@ async function withKeys<T>(use: (keys: ApiKeyStore) => Promise<T>): Promise<T> {
     redisUrl,
     prefix: config.prefix,
     sealer,
-    log: createLog({ ...config, logLevel: 'silent' }),
+    log: await createLog({ ...config, logLevel: 'silent' }),
   });
   return withRedis(redisUrl, async (redis) => {
     const keys = createApiKeyStore({ redis, keys: createKeys(config.prefix), sealer });

@@ -1,5 +1,6 @@
 /**
- * The end of a program in the foreground: SIGTERM or SIGINT asks for it once, and a second one no longer waits.
+ * The end of a program in the foreground: SIGTERM, SIGINT or a closed terminal asks for it once, and a second signal
+ * no longer waits.
  * Listened for before anything is started, so that nothing that was started is ever left without its stop.
  */
 
@@ -13,6 +14,8 @@ export interface Stopping {
   done(): void;
 }
 
+const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
+
 export function listenForStop(): Stopping {
   const controller = new AbortController();
   const requested = new Promise<void>((resolve) => {
@@ -22,7 +25,7 @@ export function listenForStop(): Stopping {
     if (controller.signal.aborted) process.exit(1);
     controller.abort();
   };
-  process.on('SIGTERM', onSignal).on('SIGINT', onSignal);
+  for (const signal of SIGNALS) process.on(signal, onSignal);
   return {
     signal: controller.signal,
     requested,
@@ -32,7 +35,7 @@ export function listenForStop(): Stopping {
       controller.abort();
     },
     done() {
-      process.off('SIGTERM', onSignal).off('SIGINT', onSignal);
+      for (const signal of SIGNALS) process.off(signal, onSignal);
     },
   };
 }

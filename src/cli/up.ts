@@ -73,7 +73,7 @@ async function startStore(
   stopping: Stopping,
   closers: Closers,
 ): Promise<Gateway> {
-  const log = createLog(config);
+  const log = await createLog(config);
   const { secretKeyFile } = config;
   if (config.redisUrl && !secretKeyFile) {
     throw new Failure(
