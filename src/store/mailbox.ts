@@ -5,6 +5,7 @@
  * or gives it back. A slot that expires (its worker died) gives its job back by itself, inside the next `take`,
  * so an id is always in a mailbox, in a slot, or its job has been started.
  */
+import { randomUUID } from 'node:crypto';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
 import { defineScript } from './script.ts';
@@ -12,6 +13,8 @@ import { renewSlot } from './slots.ts';
 
 export interface Taken {
   ids: string[];
+  /** Names the slots of this take, so that nobody frees a slot that the same job holds by a later one. */
+  token: string;
   /** How many more wait, whether or not they may start yet. */
   waiting: number;
   /** When to look again, in ms from now; null when nothing waits and nothing is under way. */
@@ -22,21 +25,23 @@ export interface Mailbox {
   /** Takes what may be started now, within the host's `max_requests`. */
   take(host: string, options: { maxRequests: number; leaseMs: number; most: number }): Promise<Taken>;
   /** Keeps the slot of a start that is still under way. */
-  renew(host: string, id: string, leaseMs: number): Promise<void>;
+  renew(host: string, id: string, token: string, leaseMs: number): Promise<void>;
   /** Frees the slot of a start that is settled. */
-  release(host: string, id: string): Promise<void>;
+  release(host: string, id: string, token: string): Promise<void>;
   /** Puts a taken job back, to be taken again after `delayMs`. */
-  giveBack(host: string, id: string, delayMs: number): Promise<void>;
+  giveBack(host: string, id: string, token: string, delayMs: number): Promise<void>;
+  /** Puts a job back that is in nobody's hands; what is in a mailbox or in a slot is left alone. */
+  rescue(host: string, id: string): Promise<boolean>;
   /** Hosts whose mailbox should have been looked at `lateMs` ago. */
   overdue(lateMs: number, limit: number): Promise<string[]>;
 }
 
-/** The kind of slot that a start holds; see `slots.ts` for the others. */
-const START = 'start:';
+/** The slot that a start holds; see `slots.ts` for the others. */
+const holderOf = (id: string, token: string) => `start:${id}:${token}`;
 
 /**
  * KEYS 1 mailbox 2 slots 3 the host's health 4 armed
- * ARGV 1 host 2 max_requests 3 lease in ms 4 the most to take 5 the prefix of a start's slot
+ * ARGV 1 host 2 max_requests 3 lease in ms 4 the most to take 5 token of the new slots
  * Returns {ids, waiting, in how many ms to look again or -1}.
  */
 const takeScript = defineScript(`
@@ -44,13 +49,14 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   redis.call('ZREM', KEYS[2], holder)
-  if holder:sub(1, #ARGV[5]) == ARGV[5] then redis.call('ZADD', KEYS[1], now, holder:sub(#ARGV[5] + 1)) end
+  local id = holder:match('^start:([^:]+):')
+  if id then redis.call('ZADD', KEYS[1], now, id) end
 end
 
 local starts = 0
 local holders = redis.call('ZRANGE', KEYS[2], 0, -1)
 for _, holder in ipairs(holders) do
-  if holder:sub(1, #ARGV[5]) == ARGV[5] then starts = starts + 1 end
+  if holder:sub(1, 6) == 'start:' then starts = starts + 1 end
 end
 
 local health = redis.call('HMGET', KEYS[3], 'retry_at', 'draining')
@@ -63,7 +69,7 @@ if health[2] ~= '1' and paused <= now then
   if free > 0 then ids = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, free) end
   for _, id in ipairs(ids) do
     redis.call('ZREM', KEYS[1], id)
-    redis.call('ZADD', KEYS[2], now + ARGV[3], ARGV[5] .. id)
+    redis.call('ZADD', KEYS[2], now + ARGV[3], 'start:' .. id .. ':' .. ARGV[5])
   end
 end
 
@@ -93,28 +99,50 @@ redis.call('ZADD', KEYS[3], 'LT', due, ARGV[4])
 return 1
 `);
 
+/**
+ * KEYS 1 mailbox 2 slots 3 armed
+ * ARGV 1 id 2 host
+ * Returns 1 if the job was in nobody's hands.
+ */
+const rescueScript = defineScript(`
+if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
+for _, holder in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
+  if holder:match('^start:([^:]+):') == ARGV[1] then return 0 end
+end
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZADD', KEYS[3], 'LT', now, ARGV[2])
+return 1
+`);
+
 export function createMailbox({ redis, keys }: { redis: Redis; keys: Keys }): Mailbox {
   return {
     async take(host, { maxRequests, leaseMs, most }) {
+      const token = randomUUID().slice(0, 8);
       const [ids, waiting, lookInMs] = (await takeScript(
         redis,
         [keys.mailbox(host), keys.slots(host), keys.hostHealth(host), keys.armed],
-        [host, maxRequests, leaseMs, most, START],
+        [host, maxRequests, leaseMs, most, token],
       )) as [string[], number, number];
-      return { ids, waiting, lookInMs: lookInMs === -1 ? null : lookInMs };
+      return { ids, token, waiting, lookInMs: lookInMs === -1 ? null : lookInMs };
     },
-    async renew(host, id, leaseMs) {
-      await renewSlot(redis, keys, host, START + id, leaseMs);
+    async renew(host, id, token, leaseMs) {
+      await renewSlot(redis, keys, host, holderOf(id, token), leaseMs);
     },
-    async release(host, id) {
-      await redis.zrem(keys.slots(host), START + id);
+    async release(host, id, token) {
+      await redis.zrem(keys.slots(host), holderOf(id, token));
     },
-    async giveBack(host, id, delayMs) {
+    async giveBack(host, id, token, delayMs) {
       await giveBackScript(
         redis,
         [keys.slots(host), keys.mailbox(host), keys.armed],
-        [START + id, id, Math.round(delayMs), host],
+        [holderOf(id, token), id, Math.round(delayMs), host],
       );
+    },
+    async rescue(host, id) {
+      const held = [keys.mailbox(host), keys.slots(host), keys.armed];
+      return (await rescueScript(redis, held, [id, host])) === 1;
     },
     async overdue(lateMs, limit) {
       const [seconds] = await redis.time();

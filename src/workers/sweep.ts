@@ -16,8 +16,8 @@ const EVERY_MS = 1_000;
 const LATE_MS = 1_500;
 /** A host whose earliest question is late by so much is asked by nobody. */
 const UNASKED_MS = 20_000;
-/** How often the hosts with running jobs are looked through, in sweeps. */
-const FOLLOWED_EVERY = 10;
+/** What is seldom needed is done every so many sweeps. */
+const SELDOM = 10;
 const BATCH = 500;
 
 export interface Sweep {
@@ -26,8 +26,8 @@ export interface Sweep {
 }
 
 export function createSweep(deps: {
-  jobs: Pick<JobStore, 'overdue' | 'getMany' | 'remove' | 'now'>;
-  mailbox: Pick<Mailbox, 'overdue'>;
+  jobs: Pick<JobStore, 'list' | 'overdue' | 'getMany' | 'remove' | 'now'>;
+  mailbox: Pick<Mailbox, 'overdue' | 'rescue'>;
   followed: Pick<Followed, 'hosts' | 'of'>;
   leases: Leases;
   wake: Wake;
@@ -51,7 +51,20 @@ export function createSweep(deps: {
       if (await jobs.remove(job)) log.info({ job: job.id }, 'job.removed');
     }
     await sweepDeliveries();
-    if (count++ % FOLLOWED_EVERY === 0) await wakeUnasked();
+    if (count++ % SELDOM === 0) {
+      await wakeUnasked();
+      await rescueStranded();
+    }
+  }
+
+  /** A start that nobody has in hand: its slot was lost with the last second of a Redis that crashed. */
+  async function rescueStranded(): Promise<void> {
+    const { jobs: starting } = await jobs.list({ state: ['dispatching'] }, { size: BATCH });
+    for (const job of starting) {
+      if (!(await mailbox.rescue(job.host, job.id))) continue;
+      log.warn({ job: job.id, host: job.host }, 'sweep.start_rescued');
+      await wake.dispatch(job.host);
+    }
   }
 
   async function wakeUnasked(): Promise<void> {

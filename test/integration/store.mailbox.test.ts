@@ -31,9 +31,10 @@ const take = (host: string, leaseMs = 10_000, maxRequests = 4) =>
 describe('take', () => {
   it('gives jobs in order and leaves one slot for questions', async () => {
     const ids = await fill('order', 6);
-    expect((await take('order')).ids).toEqual(ids.slice(0, 3));
+    const taken = await take('order');
+    expect(taken.ids).toEqual(ids.slice(0, 3));
     expect(await take('order')).toMatchObject({ ids: [], waiting: 3 });
-    await stores.mailbox.release('order', ids[0] as string);
+    await stores.mailbox.release('order', ids[0] as string, taken.token);
     expect((await take('order')).ids).toEqual([ids[3]]);
   });
 
@@ -80,9 +81,9 @@ describe('take', () => {
 
   it('disarms the host once nothing waits and nothing is under way', async () => {
     const [id] = await fill('idle', 1);
-    await take('idle');
+    const { token } = await take('idle');
     expect(await stores.redis.zscore(stores.keys.armed, 'idle')).not.toBeNull();
-    await stores.mailbox.release('idle', id as string);
+    await stores.mailbox.release('idle', id as string, token);
     await take('idle');
     expect(await stores.redis.zscore(stores.keys.armed, 'idle')).toBeNull();
   });
@@ -91,11 +92,24 @@ describe('take', () => {
 describe('giving back', () => {
   it('is for the holder of the slot only: an expired slot has given the job back already', async () => {
     const [id] = await fill('back', 1);
-    await take('back');
-    await stores.mailbox.giveBack('back', id as string, 0);
-    await stores.mailbox.giveBack('back', id as string, 60_000);
+    const { token } = await take('back');
+    await stores.mailbox.giveBack('back', id as string, token, 0);
+    await stores.mailbox.giveBack('back', id as string, token, 60_000);
     expect((await take('back')).ids).toEqual([id]);
+    // The first holder's late release must not free the slot of the second.
+    await stores.mailbox.release('back', id as string, token);
+    expect(await stores.redis.zcard(stores.keys.slots('back'))).toBe(1);
   });
+});
+
+it('rescue brings back only what is in nobody’s hands', async () => {
+  const [id] = await fill('stranded', 1);
+  expect(await stores.mailbox.rescue('stranded', id as string)).toBe(false);
+  const { token } = await take('stranded');
+  expect(await stores.mailbox.rescue('stranded', id as string)).toBe(false);
+  await stores.mailbox.release('stranded', id as string, token);
+  expect(await stores.mailbox.rescue('stranded', id as string)).toBe(true);
+  expect((await take('stranded')).ids).toEqual([id]);
 });
 
 it('slots for questions count with those of starts, and come back when they expire', async () => {

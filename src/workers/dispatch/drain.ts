@@ -44,7 +44,7 @@ export function createDrain(deps: {
       for (const id of taken.ids) {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && target.config.max_requests > 1;
-        const settled = settleOne(target, facts as AgentFacts, id, alone).finally(() =>
+        const settled = settleOne(target, facts as AgentFacts, id, taken.token, alone).finally(() =>
           underWay.delete(settled),
         );
         underWay.add(settled);
@@ -80,14 +80,20 @@ export function createDrain(deps: {
     }
   }
 
-  async function settleOne(target: Target, facts: AgentFacts, id: string, alone: boolean): Promise<void> {
+  async function settleOne(
+    target: Target,
+    facts: AgentFacts,
+    id: string,
+    token: string,
+    alone: boolean,
+  ): Promise<void> {
     const host = target.name;
     try {
-      const renew = () => mailbox.renew(host, id, LEASE_MS);
+      const renew = () => mailbox.renew(host, id, token, LEASE_MS);
       const { againInMs } = await whileRenewing(renew, () => start(target, facts, id, { alone }));
       // The slot is freed after the move: freed before, two starts could run if this process died between.
-      if (againInMs === null) await mailbox.release(host, id);
-      else await mailbox.giveBack(host, id, againInMs);
+      if (againInMs === null) await mailbox.release(host, id, token);
+      else await mailbox.giveBack(host, id, token, againInMs);
     } catch (error) {
       // The slot's lease gives the job back, and the record says how far it got.
       log.error({ host, job: id, err: error }, 'dispatch.failed');
