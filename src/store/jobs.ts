@@ -8,7 +8,7 @@
 import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
-import { accept, accepted, requestOf } from './jobs/accept.ts';
+import { accept, accepted, findAccepted, requestOf } from './jobs/accept.ts';
 import { list } from './jobs/list.ts';
 import { note } from './jobs/note.ts';
 import { events, getMany, getOne, output, results, tails } from './jobs/read.ts';
@@ -45,6 +45,11 @@ export interface JobPage {
 export interface JobStore {
   /** Stores a new job durably, with its place in the host's mailbox; or finds what the idempotency key stands for. */
   accept(job: Job, idempotency?: { key: string; fingerprint: string }): Promise<Accepted>;
+  /** What `accept` would find under an idempotency key; null if nothing was accepted under it. */
+  findAccepted(
+    owner: string,
+    idempotency: { key: string; fingerprint: string },
+  ): Promise<Exclude<Accepted, { kind: 'accepted' }> | null>;
   get(id: string): Promise<Job | null>;
   getMany(ids: string[]): Promise<(Job | null)[]>;
   /**
@@ -81,15 +86,21 @@ export function createJobStore(deps: {
   onTold: () => void;
 }): JobStore {
   const { redis, keys, onTold } = deps;
+
+  async function replayed(taken: { id: string; fingerprint: string }, fingerprint?: string) {
+    const job = taken.fingerprint === fingerprint ? await getOne(redis, keys, taken.id) : null;
+    return job ? { kind: 'replayed' as const, job } : { kind: 'conflict' as const, id: taken.id };
+  }
+
   return {
     async accept(job, idempotency) {
       const acceptance = await accept(redis, keys, requestOf(job), idempotency);
       if ('wake' in acceptance) return accepted(job, acceptance);
-      const { id, fingerprint } = acceptance.taken;
-      const first = await getOne(redis, keys, id);
-      return first && fingerprint === idempotency?.fingerprint
-        ? { kind: 'replayed', job: first }
-        : { kind: 'conflict', id };
+      return replayed(acceptance.taken, idempotency?.fingerprint);
+    },
+    async findAccepted(owner, { key, fingerprint }) {
+      const taken = await findAccepted(redis, keys, owner, key);
+      return taken && replayed(taken, fingerprint);
     },
     get: (id) => getOne(redis, keys, id),
     getMany: (ids) => getMany(redis, keys, ids),

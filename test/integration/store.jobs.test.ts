@@ -71,6 +71,14 @@ describe('accept', () => {
   });
 });
 
+it('an acceptance that is sent again after its reply was lost changes nothing', async () => {
+  const job = await accept();
+  await stores.jobs.transition(job, 'queued', 'dispatching', { attempt: 1, why: 'started meanwhile' });
+  expect(await stores.jobs.accept(job)).toMatchObject({ kind: 'accepted' });
+  expect(await stores.jobs.get(job.id)).toMatchObject({ state: 'dispatching', version: 2 });
+  expect(await stores.jobs.events(job.id)).toHaveLength(2);
+});
+
 describe('transition', () => {
   it('of twenty racing moves lets one win, and adds one version and one event', async () => {
     const job = await accept();

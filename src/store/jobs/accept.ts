@@ -17,6 +17,8 @@ import { encodeRequest } from './codec.ts';
  * Returns {1, wake} when accepted; {0, id, fingerprint} when the idempotency key is taken.
  */
 const acceptScript = defineScript(`
+-- Its own first run, whose reply was lost with the connection: ids are new for every request.
+if redis.call('EXISTS', KEYS[1]) == 1 then return {1, 1} end
 if ARGV[7] ~= '' then
   local taken = redis.call('HMGET', KEYS[12], 'id', 'fingerprint')
   if taken[1] then return {0, taken[1], taken[2]} end
@@ -83,6 +85,17 @@ export async function accept(
   return reply[0] === 1
     ? { wake: reply[1] === 1 }
     : { taken: { id: reply[1] as string, fingerprint: reply[2] as string } };
+}
+
+/** What was accepted under an idempotency key; null if nothing was. */
+export async function findAccepted(
+  redis: Redis,
+  keys: Keys,
+  owner: string,
+  key: string,
+): Promise<{ id: string; fingerprint: string } | null> {
+  const { id, fingerprint } = await redis.hgetall(keys.idempotency(owner, digestOf(key)));
+  return id !== undefined && fingerprint !== undefined ? { id, fingerprint } : null;
 }
 
 /** Callers choose the key's text, so only its digest becomes part of a name. */

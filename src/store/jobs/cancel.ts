@@ -64,9 +64,9 @@ export function createCancel(deps: {
     }
   };
 
-  async function deliver(job: Job) {
-    // A lost wake-up is only late: the host has a followed job now, and the sweep sees to such hosts.
-    await wake.follow(job.host).catch(() => undefined);
+  function deliver(job: Job) {
+    // Not waited for: a lost wake-up is only late, because the sweep sees to hosts with followed jobs.
+    wake.follow(job.host).catch(() => undefined);
     return { kind: 'canceling' as const, job };
   }
 }

@@ -66,6 +66,8 @@ export function encodeProgress(progress: Partial<JobProgress>): { set: string[];
 export function decodeJob(request: string, hash: Hash): Job {
   const progress: Record<string, unknown> = { ...NOT_STARTED };
   for (const [field, text] of Object.entries(hash)) {
+    // The store's own mark of the last move; see transition.ts.
+    if (field === 'move') continue;
     progress[field] = decodeField(field, text);
   }
   const state = hash.state ?? '';

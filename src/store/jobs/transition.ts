@@ -2,6 +2,7 @@
  * Moving a job: the compare-and-set through which every change of state goes. The record, its event, its index
  * entries, its place in mailbox or followed set and its outbox entry change together or not at all.
  */
+import { randomUUID } from 'node:crypto';
 import type { Job } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
 import type { Change } from '../jobs.ts';
@@ -24,7 +25,9 @@ const OUTPUT_SECONDS = 3_600;
  */
 const transitionScript = defineScript(`
 local p = cjson.decode(ARGV[1])
-local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt')
+local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move')
+-- This very move, made before: its reply was lost with the connection, and the client sent it again.
+if seen[3] == p.move then return {redis.call('GET', KEYS[14]), redis.call('HGETALL', KEYS[1]), 0} end
 if tonumber(seen[2] or 0) ~= p.attempt then return false end
 local old
 for i, state in ipairs(p.from) do
@@ -36,7 +39,7 @@ local t = redis.call('TIME')
 local now = t[1] * 1000 + math.floor(t[2] / 1000)
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 if #p.del > 0 then redis.call('HDEL', KEYS[1], unpack(p.del)) end
-redis.call('HSET', KEYS[1], 'state', p.to, unpack(p.set))
+redis.call('HSET', KEYS[1], 'state', p.to, 'move', p.move, unpack(p.set))
 redis.call('RPUSH', KEYS[2], cjson.encode({version, p.to, now, p.why}))
 if old ~= KEYS[15] then
   redis.call('ZREM', old, p.id)
@@ -134,7 +137,8 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     to,
     why,
     type: type ?? `job.${to}`,
-    set: set.length > 0 ? set : ['state', to],
+    move: randomUUID().slice(0, 8),
+    set,
     del,
     eligible_at: eligible_at ?? 0,
     next_poll_at: next_poll_at ?? false,

@@ -9,7 +9,7 @@ import { isOver } from '../../../job/states.ts';
 import { JobView, jobView } from '../../../protocol/job-view.ts';
 import type { ApiKeyStore } from '../../../store/api-keys.ts';
 import type { HostStore } from '../../../store/hosts.ts';
-import type { JobStore } from '../../../store/jobs.ts';
+import type { Accepted, JobStore } from '../../../store/jobs.ts';
 import type { Wake } from '../../../store/queues.ts';
 import type { Sealer } from '../../../store/sealing.ts';
 import { clientGone } from '../../client-gone.ts';
@@ -24,8 +24,10 @@ import { checkAgent, checkGrants } from './permission.ts';
 import { showJob } from './show.ts';
 import { NOT_YET, SubmitBody, SubmitHeaders } from './submit.schema.ts';
 
+type SubmitRequest = FastifyRequest<{ Body: SubmitBody }>;
+
 export interface SubmitDeps {
-  jobs: Pick<JobStore, 'accept' | 'now' | 'tails' | 'output'>;
+  jobs: Pick<JobStore, 'accept' | 'findAccepted' | 'now' | 'tails' | 'output'>;
   hosts: Pick<HostStore, 'resolve' | 'health'>;
   apiKeys: Pick<ApiKeyStore, 'callbackSecret'>;
   wake: Pick<Wake, 'dispatch'>;
@@ -59,7 +61,10 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       const { body, caller } = request;
       request.audited.target_server = body.target_server;
       checkBody(body);
-      const idempotencyKey = parseIdempotencyKey(request.headers['idempotency-key']);
+      const idempotency = idempotencyOf(request);
+      // Before the checks: a repetition is answered with its job even if it would be refused by now.
+      const earlier = idempotency && (await jobs.findAccepted(caller.name, idempotency));
+      if (earlier) return answer(request, reply, earlier);
       const host = await hosts.resolve(body.target_server);
       if (!host) throw targetUnknown(body.target_server);
       checkGrants(caller, host, body.job_user ?? null);
@@ -67,26 +72,26 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       await checkCallback(body.callback_url ?? null, caller.name);
 
       const job = order(body, host, { caller: caller.name, traceparent: traceparent(request) });
-      const accepted = await jobs.accept(
-        job,
-        idempotencyKey === null
-          ? undefined
-          : { key: idempotencyKey, fingerprint: fingerprint(body, sealer.pepper) },
-      );
-      if (accepted.kind === 'conflict') throw keyReused(accepted.id);
-      if (accepted.kind === 'replayed') reply.header('idempotency-replayed', 'true');
-      else if (accepted.wake) wakeDispatcher(request, host.name);
-      Object.assign(request.audited, {
-        job: accepted.job.id,
-        host: host.name,
-        replayed: accepted.kind === 'replayed',
-      });
-
-      const settled = await waitAsPreferred(request, reply, accepted.job);
-      reply.header('location', `/v1/jobs/${settled.id}`).header('etag', `"${settled.version}"`);
-      return reply.code(isOver(settled.state) ? 200 : 202).send(await showSafely(request, settled));
+      return answer(request, reply, await jobs.accept(job, idempotency ?? undefined));
     },
   );
+
+  async function answer(request: SubmitRequest, reply: FastifyReply, accepted: Accepted) {
+    if (accepted.kind === 'conflict') throw keyReused(accepted.id);
+    const { id, host } = accepted.job;
+    if (accepted.kind === 'replayed') reply.header('idempotency-replayed', 'true');
+    else if (accepted.wake) wakeDispatcher(request, host);
+    Object.assign(request.audited, { job: id, host, replayed: accepted.kind === 'replayed' });
+
+    const settled = await waitAsPreferred(request, reply, accepted.job);
+    reply.header('location', `/v1/jobs/${settled.id}`).header('etag', `"${settled.version}"`);
+    return reply.code(isOver(settled.state) ? 200 : 202).send(await showSafely(request, settled));
+  }
+
+  function idempotencyOf({ headers, body }: SubmitRequest) {
+    const key = parseIdempotencyKey(headers['idempotency-key']);
+    return key === null ? null : { key, fingerprint: fingerprint(body, sealer.pepper) };
+  }
 
   async function checkCallback(url: string | null, owner: string): Promise<void> {
     if (url === null) return;
