@@ -38,6 +38,7 @@ start_plain() {
   exec 7<&0 </dev/null
   gatekeeper &
   keeper=$!
+  echo "$keeper" >"$dir/keeper"
   keeper_start=$(starttime "$keeper")
   exec 7<&-
   open_session "exec /bin/sh '$inner' '$dir'" >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
@@ -105,9 +106,22 @@ stop() {
     kill_all
     release_inner
   else
-    read -r pid begun boot_then <"$dir/supervisor" || return
-    is_alive "$pid" "$begun" "$boot_then" && kill -s KILL $(descendants "$pid") 2>/dev/null
+    close_session
   fi
+}
+
+# Before the start: whatever opens the session, a profile for example, is killed until the supervisor has noticed and
+# finishes. The gatekeeper is spared: without it the supervisor would wait for the other end of a FIFO for ever.
+close_session() {
+  tries=0
+  while [ ! -e "$dir/finishing" ] && [ "$tries" -lt 100 ]; do
+    if read -r keeper 2>/dev/null <"$dir/keeper" && read -r pid begun boot_then <"$dir/supervisor"; then
+      is_alive "$pid" "$begun" "$boot_then" || return
+      kill -s KILL $(descendants "$pid" | grep -vx "$keeper") 2>/dev/null
+    fi
+    sleep 0.05
+    tries=$((tries + 1))
+  done
 }
 
 # The command's group gets the signal at once; members outside of it one by one, so that nobody gets it twice.
@@ -148,6 +162,7 @@ release_inner() {
 }
 
 finish() {
+  : >"$dir/finishing"
   why=$(cat "$dir/reason")
   if read -r pid begun boot_then 2>/dev/null <"$dir/stopper" && [ "$pid" != $$ ]; then
     while is_alive "$pid" "$begun" "$boot_then"; do sleep 0.02; done

@@ -6,6 +6,7 @@
 
 start_in_tmux() {
   exec 7<&0 </dev/null
+  echo 0 >"$dir/keeper"
   mkfifo -m 600 "$dir/in/hold"
   chown "$uid" "$dir/in/gate" "$dir/in/hold"
   # Opened for both directions a FIFO blocks nobody; 8 is closed once the inner process is the only writer.

@@ -1,5 +1,6 @@
 /** Cancel and timeout kill everything that can be found, and say how they know. */
 import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isAlive } from '../helpers/alive.ts';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
@@ -69,6 +70,23 @@ describe('POST /cancel', () => {
     const { status, body } = await agent.call('POST', '/cancel/over');
     expect(status).toBe(200);
     expect(body).toMatchObject({ status: 'finished', reason: 'exit', return_code: 6 });
+  });
+
+  it('wins or loses against the start, but never hangs, at whatever moment it comes', async () => {
+    const ids = Array.from({ length: 16 }, (_, index) => `early-${index}`);
+    const ends = ids.map(async (id, index) => {
+      const started = agent.call('POST', '/run', { job_id: id, command: 'sleep 60', wait_seconds: 20 });
+      await pause(index * 6);
+      const { status, body } = await agent.call('POST', `/cancel/${id}`);
+      expect({ status, state: body.state, reason: body.reason }).toEqual({
+        status: 200,
+        state: 'ended',
+        reason: 'canceled',
+      });
+      const { status: runStatus, body: run } = await started;
+      expect(runStatus === 409 ? run.error : run.reason).toMatch(/^cancel/);
+    });
+    await Promise.all(ends);
   });
 
   it('refuses a signal that there is not', async () => {

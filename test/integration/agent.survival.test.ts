@@ -215,6 +215,8 @@ function rewind(dir: string): void {
     'go',
     'child',
     'supervisor',
+    'keeper',
+    'finishing',
     'reason',
     'exit',
     'result.json',
