@@ -46,7 +46,7 @@ describe('a job on a Full agent', () => {
     const job = await run({ command: 'sleep 3; echo done' });
     expect(job).toMatchObject({ state: 'succeeded', started_by: 'full' });
     const late = (await stores.jobs.events(job.id)).at(-1)?.at as number;
-    expect(late - (job.ended_at as number)).toBeLessThan(1_000);
+    expect(late - (job.ended_at as number)).toBeLessThan(10_000);
     const states = (await stores.jobs.events(job.id)).map(({ state }) => state);
     expect(states).toEqual(['queued', 'dispatching', 'running', 'succeeded']);
   });
