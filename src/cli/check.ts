@@ -17,10 +17,10 @@ interface Check {
   run(): Promise<string> | string;
 }
 
-export async function check(): Promise<void> {
+export async function check(options: { store?: boolean }): Promise<void> {
   const config = loadConfig();
   let wrong = 0;
-  for (const { name, run } of checks(config)) {
+  for (const { name, run } of options.store ? storeChecks(config) : checks(config)) {
     try {
       console.log(`ok     ${name}: ${await run()}`);
     } catch (error) {
@@ -32,19 +32,22 @@ export async function check(): Promise<void> {
 }
 
 function checks(config: Config): Check[] {
-  const { redisUrl, secretKeyFile } = config;
-  const store = redisUrl
-    ? [
-        { name: 'Redis', run: () => fitness(redisUrl) },
-        { name: 'secret key', run: () => readable(secretKeyFile) },
-      ]
-    : [{ name: 'redis-server', run: () => program(['redis-server', 'valkey-server'], 'redis-server') }];
   return [
     { name: 'configuration', run: () => unknown(config.unknownVariables) },
     { name: 'Node', run: () => process.version },
-    ...store,
+    ...storeChecks(config),
     { name: 'tmux (for jobs of mode tmux on this machine)', run: () => program(['tmux'], 'tmux') },
     { name: 'gateway', run: ready },
+  ];
+}
+
+function storeChecks({ redisUrl, secretKeyFile }: Config): Check[] {
+  if (!redisUrl) {
+    return [{ name: 'redis-server', run: () => program(['redis-server', 'valkey-server'], 'redis-server') }];
+  }
+  return [
+    { name: 'Redis', run: () => fitness(redisUrl) },
+    { name: 'secret key', run: () => readable(secretKeyFile) },
   ];
 }
 

@@ -44,7 +44,8 @@ export function addServerCommands(program: Command): void {
   program
     .command('check')
     .description('check what a gateway needs, and say what to do about what is missing')
-    .action(async () => (await import('../check.ts')).check());
+    .option('--store', 'only Redis and the secret key, as for a health check')
+    .action(async (options) => (await import('../check.ts')).check(options));
 }
 
 function tlsOptions(command: Command): Command {
