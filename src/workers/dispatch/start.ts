@@ -15,8 +15,11 @@ import type { Contact, Target } from '../contact.ts';
 import type { Deadline } from './deadline.ts';
 import type { StartFailure } from './failure.ts';
 
-/** How long a Full agent may hold the reply for a short command, in seconds. */
-const HELD_START_SECONDS = 2;
+/**
+ * How long a Full agent may hold the reply for a short command, in seconds. Until then the record says
+ * `dispatching`: of a `sync` job its caller wants the end, of the others people want to see that they run.
+ */
+const HELD_START_SECONDS = { sync: 2, async: 0.3, tmux: 0.3 } as const;
 
 /** `againInMs` null: the job needs no further start. */
 export type Start = (
@@ -75,7 +78,7 @@ export function createStart(deps: {
       why: `starting attempt ${attempt} on ${target.name}`,
     });
     if (!dispatching) return { againInMs: null };
-    return send(target, dispatching, { again: false, waitSeconds: alone ? HELD_START_SECONDS : 0 });
+    return send(target, dispatching, { again: false, waitSeconds: alone ? HELD_START_SECONDS[job.mode] : 0 });
   }
 
   /** Its reply was lost, or the worker that sent it died: who answers there is asked before it is sent again. */
