@@ -4,7 +4,7 @@
  * and what callers are told by a receiver.
  */
 import { randomBytes } from 'node:crypto';
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -12,11 +12,10 @@ import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
 import { type Receiver, startReceiver } from '../helpers/receiver.ts';
 import { freePort, startRedis, type TestRedis } from '../helpers/redis.ts';
 import { createCaller, type SluiceProcess, startSluice } from '../helpers/sluice-process.ts';
-import { until } from '../helpers/until.ts';
+import { expectPromisesKept, submitTen, type TenJobs } from '../helpers/ten-jobs.ts';
 
 const API_KEY = `test-${randomBytes(16).toString('hex')}`;
 const CALLBACK_SECRET = `whsec_${randomBytes(32).toString('base64')}`;
-const OVER = ['succeeded', 'failed', 'timed_out', 'canceled', 'expired', 'lost'];
 
 let dir: string;
 let redis: TestRedis;
@@ -66,56 +65,7 @@ afterAll(async () => {
   await rm(dir, { recursive: true, force: true });
 }, 60_000);
 
-interface Submitted {
-  id: string;
-  file: string;
-  code: number;
-}
-
-/** Ten jobs of 1 to 5.5 s over both hosts, every third of which fails. */
-async function submitTen(round: string): Promise<Submitted[]> {
-  const all: Submitted[] = [];
-  for (let i = 0; i < 10; i++) {
-    const file = join(dir, `${round}-${i}`);
-    const code = i % 3 === 0 ? 7 : 0;
-    const body = {
-      target_server: `h${i % 2}`,
-      command: `echo started >> ${file}; sleep ${1 + i * 0.5}; exit ${code}`,
-      poll_interval: 1,
-      callback_url: `${receiver.url}/hook`,
-    };
-    const reply = await call('POST', '/v1/jobs', body, { 'idempotency-key': `"${round}-${i}"` });
-    expect(reply.status).toBe(202);
-    all.push({ id: reply.body.id as string, file, code });
-  }
-  return all;
-}
-
-async function expectPromisesKept(submitted: Submitted[]): Promise<void> {
-  for (const { id, file, code } of submitted) {
-    const job = await until(
-      async () => {
-        const { status, body } = await call('GET', `/v1/jobs/${id}`);
-        return status === 200 && OVER.includes(body.state as string) && body;
-      },
-      { timeoutMs: 60_000, everyMs: 100, what: `the end of ${id}` },
-    );
-    expect({ id, state: job.state, code: job.return_code }).toEqual({
-      id,
-      state: code === 0 ? 'succeeded' : 'failed',
-      code,
-    });
-    expect(await readFile(file, 'utf8'), `starts of ${id}`).toBe('started\n');
-  }
-  const told = () => new Set(receiver.received.map(({ body }) => body.data.id));
-  await until(() => submitted.every(({ id }) => told().has(id)), { timeoutMs: 30_000, what: 'all webhooks' });
-  expect(receiver.received.every(({ verifiedBy }) => verifiedBy.length === 1)).toBe(true);
-}
-
-const anyRuns = async (submitted: Submitted[]) => {
-  const states = await Promise.all(submitted.map(({ id }) => call('GET', `/v1/jobs/${id}`)));
-  return states.some(({ body }) => body.state === 'running');
-};
+const ten = (): TenJobs => ({ call, receiver, dir, hosts: ['h0', 'h1'] });
 
 const victims: Record<string, () => Promise<void>> = {
   agent: async () => {
@@ -139,17 +89,15 @@ const victims: Record<string, () => Promise<void>> = {
 it.each(Object.keys(victims))(
   '%s killed while ten jobs run: all end truly, once each, and are told of',
   async (victim) => {
-    const submitted = await submitTen(victim);
-    await until(() => anyRuns(submitted));
+    const submitted = await submitTen(ten(), victim);
     await victims[victim]?.();
-    await expectPromisesKept(submitted);
+    await expectPromisesKept(ten(), submitted);
   },
   120_000,
 );
 
 it('all of them killed at once while ten jobs run: the same', async () => {
-  const submitted = await submitTen('all');
-  await until(() => anyRuns(submitted));
+  const submitted = await submitTen(ten(), 'all');
   await Promise.all([
     worker.kill('SIGKILL'),
     api.kill('SIGKILL'),
@@ -159,7 +107,7 @@ it('all of them killed at once while ten jobs run: the same', async () => {
   await redis.restart();
   await Promise.all(agents.map((agent) => agent.restart()));
   [api, worker] = await Promise.all([startApi(), startWorker()]);
-  await expectPromisesKept(submitted);
+  await expectPromisesKept(ten(), submitted);
 }, 120_000);
 
 it('a request that is repeated with its idempotency key after the API died is the same job', async () => {
