@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path';
 import { readSecretKey } from '../config/secret-key.ts';
 import { type Config, inheritedEnvironment, loadConfig } from '../config.ts';
 import { inspectRedis } from '../store/fitness.ts';
-import { createClient } from './client.ts';
+import { createClient, gatewayUrl, send } from './client.ts';
 import { Failure } from './failure.ts';
 import { withRedis } from './gateway.ts';
 
@@ -17,10 +17,10 @@ interface Check {
   run(): Promise<string> | string;
 }
 
-export async function check(options: { store?: boolean }): Promise<void> {
+export async function check(options: { store?: boolean; ready?: boolean }): Promise<void> {
   const config = loadConfig();
   let wrong = 0;
-  for (const { name, run } of options.store ? storeChecks(config) : checks(config)) {
+  for (const { name, run } of chosen(config, options)) {
     try {
       console.log(`ok     ${name}: ${await run()}`);
     } catch (error) {
@@ -31,13 +31,15 @@ export async function check(options: { store?: boolean }): Promise<void> {
   if (wrong > 0) process.exitCode = 1;
 }
 
-function checks(config: Config): Check[] {
+function chosen(config: Config, { store, ready }: { store?: boolean; ready?: boolean }): Check[] {
+  if (store) return storeChecks(config);
+  if (ready) return [{ name: 'gateway', run: () => readyAt(gatewayUrl(config)) }];
   return [
     { name: 'configuration', run: () => unknown(config.unknownVariables) },
     { name: 'Node', run: () => process.version },
     ...storeChecks(config),
     { name: 'tmux (for jobs of mode tmux on this machine)', run: () => program(['tmux'], 'tmux') },
-    { name: 'gateway', run: ready },
+    { name: 'gateway', run: takesTheKey },
   ];
 }
 
@@ -85,9 +87,15 @@ function readable(file: string | null): string {
   return file;
 }
 
-async function ready(): Promise<string> {
+async function takesTheKey(): Promise<string> {
   const client = createClient();
-  await client.request('GET', '/readyz');
+  await readyAt(client.url);
   await client.request('GET', '/v1/jobs', { query: { page_size: '1' } });
   return `${client.url} is ready and takes the key`;
+}
+
+async function readyAt(url: string): Promise<string> {
+  const reply = await send(url, `${url}/readyz`);
+  if (!reply.ok) throw new Failure(`${url} is not ready: ${await reply.text()}`);
+  return `${url} is ready`;
 }

@@ -55,7 +55,7 @@ export function createClient(config: Config = loadConfig()): Client {
 /** @throws Failure that says what to set */
 export function findGateway(config: Pick<Config, 'gatewayUrl' | 'apiKey' | 'dataDir' | 'listen'>) {
   const kept = readKeyFile(dataDirAt(config.dataDir).keyFile);
-  const url = config.gatewayUrl ?? kept?.url ?? `http://${config.listen.host}:${config.listen.port}`;
+  const url = gatewayUrl(config, kept?.url);
   // The kept key is for the gateway it was made by; no other one gets to see it.
   const apiKey = config.apiKey ?? (kept?.url === url ? kept.apiKey : undefined);
   if (apiKey === undefined) {
@@ -66,7 +66,16 @@ export function findGateway(config: Pick<Config, 'gatewayUrl' | 'apiKey' | 'data
   return { url, apiKey };
 }
 
-async function send(gateway: string, url: string, init: RequestInit): Promise<Response> {
+/** @param kept where the last `sluice up` was */
+export function gatewayUrl(
+  { gatewayUrl: url, listen }: Pick<Config, 'gatewayUrl' | 'listen'>,
+  kept?: string,
+): string {
+  return url ?? kept ?? `http://${listen.host}:${listen.port}`;
+}
+
+/** `fetch`, for which nobody answering is a Failure. */
+export async function send(gateway: string, url: string, init: RequestInit = {}): Promise<Response> {
   try {
     return await fetch(url, init);
   } catch (error) {

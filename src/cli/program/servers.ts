@@ -44,7 +44,8 @@ export function addServerCommands(program: Command): void {
   program
     .command('check')
     .description('check what a gateway needs, and say what to do about what is missing')
-    .option('--store', 'only Redis and the secret key, as for a health check')
+    .option('--store', 'only Redis and the secret key: the health check of a worker')
+    .option('--ready', 'only whether the API is ready: its health check')
     .action(async (options) => (await import('../check.ts')).check(options));
 }
 
