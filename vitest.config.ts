@@ -1,8 +1,10 @@
-import { defineConfig } from 'vitest/config';
+import { configDefaults, defineConfig } from 'vitest/config';
 
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
+    // They are about a container that script/test-systemd boots.
+    exclude: [...configDefaults.exclude, 'test/systemd/**'],
     // Real servers and real processes: a file is slow to start on a busy machine, not wrong.
     testTimeout: 30_000,
     hookTimeout: 30_000,
