@@ -2,6 +2,8 @@
 #
 # One server per job: a crash hits one job, no environment is shared, and an operator who attaches has that user's
 # rights and no more. The exit code comes from the inner process's file, never from tmux, which can lose it.
+# The session that opened it stays open until the inner process is gone, as for any other job: of a session that is
+# closed the system takes away the runtime directory, and the server too where logind kills (KillUserProcesses=yes).
 # The server is a daemon: it must not inherit a descriptor whose end this supervisor waits for.
 
 start_in_tmux() {
@@ -9,37 +11,45 @@ start_in_tmux() {
   echo 0 >"$dir/keeper"
   mkfifo -m 600 "$dir/in/hold"
   chown "$uid" "$dir/in/gate" "$dir/in/hold"
+  : >"$dir/in/session"
   # Opened for both directions a FIFO blocks nobody; 8 is closed once the inner process is the only writer.
   exec 4<>"$dir/in/gate" 8<>"$dir/in/hold" 6<"$dir/in/hold"
-  started=$(new_session 2>>"$dir/err.log" 4>&- 6<&- 7<&- 8>&- | tail -n 1)
-  pane=${started##* }
-  keeper=
-  if is_users "$pane" && is_users "${started%% *}"; then
-    identify "${started%% *}" >"$dir/server"
-    pass_gate_of_pane
-    pane_start=$(starttime "$pane")
-    exec 4>&- 7<&-
-    until [ -e "$dir/u/begun" ] || ! is_alive "$pane" "$pane_start" "$boot"; do sleep 0.02; done
-    exec 8>&-
-    if [ "$timeout" -gt 0 ]; then
-      /bin/sh "$0" expire "$dir" 6<&- &
-      keeper=$!
-    fi
-    # End of file: the inner process is gone, however that came about.
-    read -r _ <&6
-  fi
+  gatekeeper_of_pane 6<&- &
+  keeper=$!
+  keeper_start=$(starttime "$keeper")
+  exec 4>&- 7<&- 8>&-
+  new_session >>"$dir/in/session" 2>>"$dir/err.log" 9<&6 6<&-
+  [ -e "$dir/u/begun" ] || end_keeper
+  # End of file: the inner process is gone, however that came about.
+  read -r _ <&6
   claim exit
-  [ -n "$keeper" ] && [ "$(cat "$dir/reason")" != timeout ] && kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
+  [ "$(cat "$dir/reason")" = timeout ] || end_keeper
   finish ''
 }
 
-# In a subshell, since passing the gate may end in `exit`.
-pass_gate_of_pane() {
+# tmux names its server and its pane among whatever else the user's profile says.
+gatekeeper_of_pane() {
+  until started=$(sed -n "s/^$id \([0-9]* [0-9]*\) end\$/\1/p" "$dir/in/session") && [ -n "$started" ]; do sleep 0.02; done
+  pane=${started##* }
+  is_users "$pane" && is_users "${started%% *}" || exit 0
+  identify "${started%% *}" >"$dir/server"
+  pane_start=$(starttime "$pane")
+  # In a subshell, since passing the gate may end in `exit`.
   (pass_gate "$pane")
+  exec 4>&- 7<&-
+  until [ -e "$dir/u/begun" ] || ! is_alive "$pane" "$pane_start" "$boot"; do sleep 0.02; done
+  exec 8>&-
+  [ "$timeout" -gt 0 ] && exec /bin/sh "$0" expire "$dir"
 }
 
 new_session() {
-  open_session "exec '$tmux' -f /dev/null -S '$socket' new-session -d -P -F '#{pid} #{pane_pid}' -s job -x 200 -y 50 /bin/sh '$inner' '$dir'"
+  open_session "'$tmux' -f /dev/null -S '$socket' new-session -d -P -F '$id #{pid} #{pane_pid} end' \
+    -s job -x 200 -y 50 /bin/sh '$inner' '$dir' 9<&-; read -r over <&9"
+}
+
+end_keeper() {
+  [ -n "$keeper_start" ] && [ "$(starttime "$keeper")" = "$keeper_start" ] || return
+  kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
 }
 
 is_users() {
