@@ -27,11 +27,13 @@ const running: Report = { kind: 'running', started_at: moment.now, attach_comman
 
 const reports: fc.Arbitrary<Report> = fc.oneof(
   fc.constant(running),
-  fc.record({
-    reason: fc.constantFrom('exit', 'signal', 'timeout', 'canceled', 'spawn_error'),
-    return_code: fc.option(fc.integer({ min: 0, max: 255 })),
-    remaining_pids: fc.array(fc.integer({ min: 2, max: 99_999 }), { maxLength: 2 }),
-  } as const).map((fields) => ended(fields as Partial<Report & { kind: 'ended' }>)),
+  fc
+    .record({
+      reason: fc.constantFrom('exit', 'signal', 'timeout', 'canceled', 'spawn_error'),
+      return_code: fc.option(fc.integer({ min: 0, max: 255 })),
+      remaining_pids: fc.array(fc.integer({ min: 2, max: 99_999 }), { maxLength: 2 }),
+    } as const)
+    .map((fields) => ended(fields as Partial<Report & { kind: 'ended' }>)),
   fc.constantFrom<Report>(
     { kind: 'never_ran', message: null },
     { kind: 'vanished', reason: 'reboot', message: null },
@@ -99,7 +101,9 @@ describe('settle', () => {
   });
 
   it('does not call a job canceled while some of its processes are left', () => {
-    expect(settle(jobIn('canceling'), ended({ reason: 'canceled', remaining_pids: [42] }), moment)).toBeNull();
+    expect(
+      settle(jobIn('canceling'), ended({ reason: 'canceled', remaining_pids: [42] }), moment),
+    ).toBeNull();
   });
 
   it('sights a lost job once, and recovers it with its own event', () => {
