@@ -3,8 +3,6 @@ import { configDefaults, defineConfig } from 'vitest/config';
 export default defineConfig({
   test: {
     include: ['test/**/*.test.ts'],
-    // Needs a booted systemd: `script/test-systemd`.
-    exclude: ['test/systemd/**'],
     // They are about a container that script/test-systemd boots.
     exclude: [...configDefaults.exclude, 'test/systemd/**'],
     // Real servers and real processes: a file is slow to start on a busy machine, not wrong.
