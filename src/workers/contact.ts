@@ -20,6 +20,8 @@ export interface Target extends DialHost {
 export interface Contact {
   /** Null if the host is no longer registered. */
   target(host: string): Promise<Target | null>;
+  /** What the agent there can do, where that is believed without asking. */
+  known(target: Target): AgentFacts | null;
   /** What the agent there can do; asked anew when it is old news, after a failure, or when `fresh`. */
   facts(target: Target, options?: { fresh?: boolean }): Promise<AgentFacts>;
   /** Makes a request and records what it says about the host; rejects with what the request rejects with. */
@@ -105,10 +107,10 @@ export function createContact(deps: {
         health,
       };
     },
+    known,
     async facts(target, { fresh = false } = {}) {
-      const known = target.health.agent;
-      const trusted = known && target.health.failures === 0 && Date.now() - known.at < FACTS_MS;
-      if (trusted && !fresh) return known;
+      const believed = fresh ? null : known(target);
+      if (believed) return believed;
       const { facts, fingerprint } = await attempt(target, 'ping', () => agents.ping(target));
       if (fingerprint && 'pin' in target.tls && target.pinned_fingerprint === null) {
         await hosts.pin(target.name, fingerprint, { replace: false });
@@ -119,6 +121,11 @@ export function createContact(deps: {
       return facts;
     },
   };
+}
+
+function known({ health }: Target): AgentFacts | null {
+  const { agent, failures } = health;
+  return agent && failures === 0 && Date.now() - agent.at < FACTS_MS ? agent : null;
 }
 
 function isRecent({ last_contact_at: time, seen_at }: HostHealth): boolean {

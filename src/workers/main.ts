@@ -33,6 +33,7 @@ import { createPoll } from './follow/poll.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
 import { createQueueWorker } from './queue.ts';
+import { createInSlot } from './slot.ts';
 import { createSweep } from './sweep.ts';
 
 export interface Workers {
@@ -76,7 +77,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns });
   const mailbox = createMailbox(stored);
   const followed = createFollowed(stored);
-  const slots = createSlotStore(stored);
+  const inSlot = createInSlot({ slots: createSlotStore(stored) });
   const leases = createLeases(stored);
   const feed = await createFeed({ redis, subscriber, keys });
   const agents = createAgentPort();
@@ -87,7 +88,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
     void wake.follow(job.host).catch((err: unknown) => log.warn({ host: job.host, err }, 'poll.not_woken'));
   };
   const commit = createCommit({ jobs, agents, contact, onFollowed, log });
-  const hold = createHeld({ jobs, followed, agents, contact, commit });
+  const hold = createHeld({ jobs, followed, agents, contact, inSlot, commit });
   const holds = createHolds({ followed, leases, wake, hold, limit: config.heldHosts, owner, log });
 
   const deadline = createDeadline({ jobs, agents, contact, commit, log });
@@ -98,11 +99,11 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   };
   const start = createStart({ jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log });
   const { accepted, close: closeAcceptance } = createAcceptance(feed);
-  const drain = createDrain({ mailbox, contact, start, wake, accepted, stopping: stop.signal, log });
+  const drain = createDrain({ mailbox, contact, inSlot, start, wake, accepted, stopping: stop.signal, log });
 
   const overtime = createOvertime({ jobs, agents, contact, log });
-  const ask = createAsk({ jobs, followed, slots, agents, contact, commit, overtime, log });
-  const deliverCancel = createDeliverCancel({ jobs, followed, agents, contact, commit, log });
+  const ask = createAsk({ jobs, followed, inSlot, agents, contact, commit, overtime, log });
+  const deliverCancel = createDeliverCancel({ jobs, followed, agents, contact, inSlot, commit, log });
   const poll = createPoll({
     ...{ jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, log },
     stopping: stop.signal,

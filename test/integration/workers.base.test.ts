@@ -86,12 +86,32 @@ describe.each(['A', 'B', 'C'])('a job on a Base agent of generation %s', (genera
   });
 });
 
+it('never has more requests under way to an agent than the host says, whatever they are for', async () => {
+  const agent = await startBaseAgent({ generation: 'C', rate: null });
+  const { address, token, fingerprint } = agent;
+  await stores.hosts.put('narrow', { address, token, tls: { fingerprint }, max_requests: 2 });
+  const submitted = [];
+  for (let i = 0; i < 12; i++) {
+    submitted.push(
+      await stores.submit(
+        newJob({ host: 'narrow', command: `sleep 0.${i % 4}; echo ${i}`, poll_interval: 1 }),
+      ),
+    );
+  }
+  const doomed = await stores.submit(newJob({ host: 'narrow', command: 'sleep 300' }));
+  await stateOf(stores, doomed.id, 'running');
+  await stores.cancel(doomed.id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
+  for (const { id } of [...submitted, doomed]) await endOf(stores, id, 30_000);
+  expect(agent.mostSimultaneous).toBeLessThanOrEqual(2);
+  await agent.close();
+}, 60_000);
+
 it('a host that refuses the token is misconfigured, and its job goes on when it is mended', async () => {
   const agent = agentOf('C');
   agent.refuseToken();
   const { id } = await stores.submit(newJob({ host: 'C', command: 'echo mended' }));
   await until(async () => (await stores.hosts.health('C')).status === 'misconfigured');
-  expect(await stores.jobs.get(id)).toMatchObject({ state: 'queued' });
+  await stateOf(stores, id, 'queued');
   agent.mend();
   expect(await endOf(stores, id, 30_000)).toMatchObject({ state: 'succeeded' });
   expect(await stores.hosts.health('C')).toMatchObject({ status: 'up', cause: null });

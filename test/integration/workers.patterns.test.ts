@@ -48,7 +48,7 @@ it('pins the certificate that the address showed first, and refuses another', as
     return now.status === 'misconfigured' && now;
   });
   expect(health.remedy).toContain(':trust');
-  expect(await stores.jobs.get(id)).toMatchObject({ state: 'queued' });
+  await stateOf(stores, id, 'queued');
   await stores.hosts.pin(agent.address, agent.fingerprint, { replace: true });
   expect(await endOf(stores, id, 30_000)).toMatchObject({ state: 'succeeded' });
 });

@@ -3,14 +3,17 @@
  * drains of one host may run at once; the mailbox's script keeps the host's limit.
  */
 import type { Logger } from 'pino';
-import type { SluiceError } from '../../job/errors.ts';
+import { SluiceError } from '../../job/errors.ts';
 import type { AgentFacts } from '../../job/host.ts';
 import type { Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
 import type { Contact, Target } from '../contact.ts';
 import { LEASE_MS, whileRenewing } from '../renewal.ts';
+import type { InSlot } from '../slot.ts';
 import type { Start } from './start.ts';
 
+/** How long a slot is waited for to ask an agent what it can. */
+const PATIENCE_MS = 5_000;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
@@ -18,7 +21,8 @@ export type Drain = (host: string) => Promise<void>;
 
 export function createDrain(deps: {
   mailbox: Pick<Mailbox, 'take' | 'renew' | 'release' | 'giveBack'>;
-  contact: Pick<Contact, 'target' | 'facts'>;
+  contact: Pick<Contact, 'target' | 'known' | 'facts'>;
+  inSlot: InSlot;
   start: Start;
   wake: Pick<Wake, 'dispatch'>;
   /** Resolves when a job for the host was accepted. */
@@ -27,7 +31,7 @@ export function createDrain(deps: {
   stopping: AbortSignal;
   log: Logger;
 }): Drain {
-  const { mailbox, contact, start, wake, accepted, stopping, log } = deps;
+  const { mailbox, contact, inSlot, start, wake, accepted, stopping, log } = deps;
 
   return async (host) => {
     const underWay = new Set<Promise<void>>();
@@ -71,10 +75,13 @@ export function createDrain(deps: {
       return 'later';
     }
     if ((lookInMs ?? 0) > 1_000) return null;
+    const known = contact.known(target);
+    if (known) return known;
     try {
-      return await contact.facts(target);
+      return await inSlot(target, { patienceMs: PATIENCE_MS }, () => contact.facts(target));
     } catch (error) {
-      log.debug({ host: target.name, code: (error as SluiceError).code }, 'dispatch.host_not_ready');
+      if (!(error instanceof SluiceError)) throw error;
+      log.debug({ host: target.name, code: error.code }, 'dispatch.host_not_ready');
       await lookAgain(target.name, Math.max(pauseLeft(target), 1_000));
       return 'later';
     }

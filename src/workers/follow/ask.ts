@@ -2,7 +2,6 @@
  * Asking one host about its jobs: one round of a poll. Delivers what cancels are owed, asks about the jobs that
  * are due, commits what the host says, and sets the time of each job's next question.
  */
-import { randomUUID } from 'node:crypto';
 import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
@@ -13,10 +12,9 @@ import type { Report } from '../../job/report.ts';
 import { settleSilence } from '../../job/settle.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { JobStore } from '../../store/jobs.ts';
-import type { SlotStore } from '../../store/slots.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
-import { LEASE_MS, whileRenewing } from '../renewal.ts';
+import type { InSlot } from '../slot.ts';
 import type { Overtime } from './overtime.ts';
 
 /** Jobs asked about in one go: one request on Full agents, one request each on Base. */
@@ -29,14 +27,14 @@ export type Ask = (target: Target, due: Job[]) => Promise<void>;
 export function createAsk(deps: {
   jobs: Pick<JobStore, 'transition' | 'note' | 'now'>;
   followed: Pick<Followed, 'askAt'>;
-  slots: SlotStore;
+  inSlot: InSlot;
   agents: Pick<AgentPort, 'ask'>;
   contact: Pick<Contact, 'attempt' | 'facts' | 'target'>;
   commit: Commit;
   overtime: Overtime;
   log: Logger;
 }): Ask {
-  const { jobs, followed, slots, agents, contact, commit, overtime, log } = deps;
+  const { jobs, followed, inSlot, agents, contact, commit, overtime, log } = deps;
 
   return async (target, due) => {
     const size = due.every((job) => job.started_by === 'full') ? BATCH.full : BATCH.base;
@@ -48,32 +46,26 @@ export function createAsk(deps: {
 
   /** @returns false if the host should not be asked further now */
   async function askBatch(target: Target, batch: Job[]): Promise<boolean> {
-    const holder = randomUUID();
-    const { max_requests: max } = target.config;
-    if (!(await slots.takeIfFree(target.name, holder, { max, leaseMs: LEASE_MS }))) {
-      await putOff(target.name, batch, BUSY_PAUSE_MS);
-      return false;
-    }
     try {
-      if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
-      const renew = () => slots.renew(target.name, holder, LEASE_MS);
-      const { reports, errors } = await whileRenewing(renew, () =>
-        contact.attempt(target, 'status', () => agents.ask(target, batch)),
-      );
-      for (const job of batch) {
-        const report = reports.get(job.id);
-        const error = errors.get(job.id);
-        if (report) await settleOne(target, job, report);
-        else if (error) await unanswered(target, job, error);
-        else await putOff(target.name, [job], BUSY_PAUSE_MS);
-      }
+      await inSlot(target, { patienceMs: 0 }, () => askAndSettle(target, batch));
       return true;
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
-      await failed(target, batch);
+      if (error.code === 'host_busy') await putOff(target.name, batch, BUSY_PAUSE_MS);
+      else await failed(target, batch);
       return false;
-    } finally {
-      await slots.release(target.name, holder);
+    }
+  }
+
+  async function askAndSettle(target: Target, batch: Job[]): Promise<void> {
+    if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
+    const { reports, errors } = await contact.attempt(target, 'status', () => agents.ask(target, batch));
+    for (const job of batch) {
+      const report = reports.get(job.id);
+      const error = errors.get(job.id);
+      if (report) await settleOne(target, job, report);
+      else if (error) await unanswered(target, job, error);
+      else await putOff(target.name, [job], BUSY_PAUSE_MS);
     }
   }
 

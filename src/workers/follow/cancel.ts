@@ -11,6 +11,7 @@ import type { Followed } from '../../store/followed.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { InSlot } from '../slot.ts';
 
 /** Between two deliveries of a cancel that has not led to a proof, in ms. */
 const AGAIN_MS = 5_000;
@@ -27,17 +28,18 @@ export function createDeliverCancel(deps: {
   followed: Pick<Followed, 'askAt'>;
   agents: Pick<AgentPort, 'cancel'>;
   contact: Pick<Contact, 'attempt'>;
+  inSlot: InSlot;
   commit: Commit;
   log: Logger;
 }): DeliverCancel {
-  const { jobs, followed, agents, contact, commit, log } = deps;
+  const { jobs, followed, agents, contact, inSlot, commit, log } = deps;
 
   return async (target, job) => {
     const order = job.cancel;
     if (!order) return;
     try {
-      const { report, unproven } = await contact.attempt(target, 'cancel', () =>
-        agents.cancel(target, job, order),
+      const { report, unproven } = await inSlot(target, { patienceMs: AGAIN_MS }, () =>
+        contact.attempt(target, 'cancel', () => agents.cancel(target, job, order)),
       );
       await jobs.note(job, { cancel_delivered_at: await jobs.now() });
       if (unproven && report.kind !== 'ended') await endUnproven(job);

@@ -10,9 +10,12 @@ import type { Followed } from '../../store/followed.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { InSlot } from '../slot.ts';
 
 /** How long one request is held, in seconds: below what proxies and firewalls drop. */
 const HELD_SECONDS = 25;
+/** How long a slot is waited for to read the output of a job that ended. */
+const PATIENCE_MS = 10_000;
 
 type Wait = NonNullable<Parameters<AgentPort['ask']>[2]>;
 type Answer = Awaited<ReturnType<AgentPort['ask']>>;
@@ -29,9 +32,10 @@ export function createHeld(deps: {
   followed: Pick<Followed, 'of' | 'askAt'>;
   agents: Pick<AgentPort, 'ask'>;
   contact: Pick<Contact, 'target' | 'facts' | 'attempt'>;
+  inSlot: InSlot;
   commit: Commit;
 }): Held {
-  const { jobs, followed, agents, contact, commit } = deps;
+  const { jobs, followed, agents, contact, inSlot, commit } = deps;
 
   return async (host, stop, onRenew) => {
     let cursor: string | null = null;
@@ -56,7 +60,10 @@ export function createHeld(deps: {
         known = new Set(asked.map(({ id }) => id));
         for (const job of asked) {
           const report = answer.reports.get(job.id);
-          if (report) await commit(target, job, report);
+          // The end of a job is committed with the ends of its output, which are read from the host.
+          if (report?.kind === 'ended')
+            await inSlot(target, { patienceMs: PATIENCE_MS }, () => commit(target, job, report));
+          else if (report) await commit(target, job, report);
         }
       }
     } catch (error) {
