@@ -2,7 +2,8 @@
  * `POST /cancel/{id}`: stops a job's whole process tree, or makes sure that it will never start.
  *
  * Every job here is some gateway's launch token: for an id never seen a tombstone is written, so that a start that
- * is still on its way finds it. A job that is over stays as it was.
+ * is still on its way finds it. So it is for one that certifiably never began, which a start would begin anew. Any
+ * other job that is over stays as it was.
  */
 import { constants } from 'node:os';
 import type { CancelRequest } from '../protocol/agent.ts';
@@ -20,8 +21,8 @@ const DEFAULT_GRACE_SECONDS = 10;
 const PUBLISH_MS = 5000;
 
 export interface CancelDeps {
-  spool: Pick<Spool, 'publish'>;
-  registry: Pick<Registry, 'get' | 'add' | 'waitUntil'>;
+  spool: Pick<Spool, 'publish' | 'remove'>;
+  registry: Pick<Registry, 'get' | 'add' | 'forget' | 'waitUntil'>;
   supervisor: Pick<Supervisor, 'stop'>;
   follow: Follow;
   inTurn: Turns;
@@ -32,18 +33,26 @@ export function createCancel(deps: CancelDeps) {
   /** @returns the job, over or not: its record then says what is left */
   return async function cancel(id: string, request: CancelRequest, gone: AbortSignal): Promise<Job> {
     const signal = signalName(request.signal ?? 'TERM');
-    const job = deps.registry.get(id) ?? (await deps.inTurn(id, () => entomb(id)));
+    const job = await deps.inTurn(id, () => knownOrEntombed(id));
     if (isOver(job)) return job;
     const graceSeconds = request.grace_seconds ?? DEFAULT_GRACE_SECONDS;
     await deps.supervisor.stop(id, 'canceled', signal, graceSeconds);
     await deps.follow(job);
     await deps.registry.waitUntil(() => isOver(job), PUBLISH_MS, gone);
-    return job;
+    return neverRan(job) ? cancel(id, request, gone) : job;
   };
 
-  async function entomb(id: string): Promise<Job> {
+  async function knownOrEntombed(id: string): Promise<Job> {
     const known = deps.registry.get(id);
-    if (known) return known;
+    if (known && !neverRan(known)) return known;
+    if (known) {
+      await deps.spool.remove(id);
+      deps.registry.forget(id);
+    }
+    return entomb(id);
+  }
+
+  async function entomb(id: string): Promise<Job> {
     const now = new Date().toISOString();
     const record = tombstone(id, now, deps.bootId);
     const outcome = neverStarted(now);
@@ -57,6 +66,8 @@ export function createCancel(deps: CancelDeps) {
     return deps.registry.add({ record, state: 'ended', startedAt: null, outcome });
   }
 }
+
+const neverRan = (job: Job) => job.outcome?.reason === 'never_ran';
 
 function signalName(asked: string): string {
   const name = asked.replace(/^SIG/, '');

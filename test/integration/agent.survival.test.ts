@@ -171,6 +171,25 @@ describe('the start', () => {
     expect(again.body.existing).toBeUndefined();
     await never.stop();
   });
+
+  it('never comes once a job that never ran was cancelled', async () => {
+    const late = await startRealAgent();
+    const request = { job_id: 'given-up', command: 'echo ran', secret_env: { PW: 'x' }, wait_seconds: 10 };
+    await late.call('POST', '/run', request);
+    await late.kill('SIGKILL');
+    rewind(late.jobDir('given-up'));
+    await late.restart();
+    expect(await over('given-up', late)).toMatchObject({ reason: 'never_ran' });
+    expect((await late.call('POST', '/cancel/given-up')).body).toMatchObject({ reason: 'canceled' });
+    for (const restarted of [false, true]) {
+      if (restarted) await late.restart();
+      expect(await late.call('POST', '/run', request)).toMatchObject({
+        status: 409,
+        body: { error: 'canceled_before_start' },
+      });
+    }
+    await late.stop();
+  });
 });
 
 describe('a reboot', () => {
