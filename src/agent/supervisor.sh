@@ -43,11 +43,28 @@ start_plain() {
   exec 7<&-
   open_session "exec /bin/sh '$inner' '$dir'" >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
   code=$?
+  [ ! -d "$dir/go" ] || outlive_session
   claim exit
   if [ -n "$keeper_start" ] && [ "$(starttime "$keeper")" = "$keeper_start" ] && [ "$(cat "$dir/reason")" != timeout ]; then
     kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
   fi
   finish "$code"
+}
+
+# A session may be ended from outside (loginctl, a kill of su); its code is then not the command's. While the inner process
+# lives the job goes on. What su takes along may have left the command behind: it is ended, so that over means over.
+outlive_session() {
+  read -r pid begun boot_then <"$dir/child" || return
+  outlived=
+  while is_alive "$pid" "$begun" "$boot_then"; do
+    outlived=yes
+    sleep 0.1
+  done
+  if [ -e "$dir/u/rc" ]; then
+    [ -z "$outlived" ] || code=
+  elif [ "$code" -gt 128 ] && [ -n "$(members)" ]; then
+    kill_all
+  fi
 }
 
 gatekeeper() {
