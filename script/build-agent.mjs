@@ -1,5 +1,6 @@
 /**
- * Bundles the host agent into one file, dist/sluice-agent.cjs, that needs nothing but Node 20 or later.
+ * Bundles the host agent into one file (dist/sluice-agent.cjs, or the one named on the command line) that needs
+ * nothing but Node 20 or later.
  *
  * esbuild lowers syntax, not library calls: the agent must not use what Node 20 lacks. Its shell scripts are put in
  * as text (src/agent/scripts.ts reads them from beside itself otherwise).
@@ -16,7 +17,7 @@ const texts = Object.fromEntries(scripts.map((name) => [name, readFileSync(join(
 
 await build({
   entryPoints: [join(source, 'command-line.ts')],
-  outfile: join(root, 'dist/sluice-agent.cjs'),
+  outfile: process.argv[2] ?? join(root, 'dist/sluice-agent.cjs'),
   bundle: true,
   platform: 'node',
   target: 'node20',
