@@ -56,10 +56,7 @@ start_plain() {
 outlive_session() {
   read -r pid begun boot_then <"$dir/child" || return
   outlived=
-  while is_alive "$pid" "$begun" "$boot_then"; do
-    outlived=yes
-    sleep 0.1
-  done
+  while is_alive "$pid" "$begun" "$boot_then"; do outlived=yes && sleep 0.1; done
   if [ -e "$dir/u/rc" ]; then
     [ -z "$outlived" ] || code=
   elif [ "$code" -gt 128 ] && [ -n "$(members)" ]; then

@@ -8,7 +8,17 @@ import { call } from '../helpers/real-agent.ts';
 import { until } from '../helpers/until.ts';
 
 const container = process.env.SLUICE_SYSTEMD_CONTAINER;
-const UNIT = 'sluice-agent';
+
+export const SERVICE_CGROUP = '/system.slice/sluice-agent.service';
+
+/** The two ways in which a job is run. */
+export const MODES = [
+  { name: 'async', use_tmux: false },
+  { name: 'tmux', use_tmux: true },
+];
+
+/** Two processes without session, descent, environment or manners of their job. */
+export const ESCAPE = 'setsid env -i sh -c \'(trap "" TERM; sleep 301 & echo $!; wait) & echo $!\'';
 
 /** Runs a line of shell in the container, as root. @returns what it said; throws where it failed */
 export async function inside(line: string): Promise<string> {
@@ -37,11 +47,31 @@ export async function connectToAgent() {
     /** Runs a command to its end. */
     run: async (request: Record<string, unknown>) =>
       (await agent.call('POST', '/run', { wait_seconds: 20, ...request })).body,
+    /** Starts a command of the user etl that writes `lines` pids, and waits for them. */
+    async startAndRead(id: string, command: string, lines: number, more = {}): Promise<number[]> {
+      await agent.call('POST', '/run', { job_id: id, command, run_as_user: 'etl', ...more });
+      const text = await until(async () => {
+        const { stdout } = await agent.status(id);
+        return stdout?.trim().split('\n').length >= lines && stdout;
+      });
+      return text.trim().split('\n').map(Number);
+    },
     answers: () => until(async () => (await agent.call('POST', '/ping')).status === 200),
-    mainPid: () => inside(`systemctl show --property MainPID --value ${UNIT}`),
+    mainPid: () => inside(`systemctl show --property MainPID --value sluice-agent`),
   };
   await agent.answers();
+  await addUser();
   return agent;
+}
+
+/** etl: with another group, limits and a profile of its own. limits.d may only lower what a container has. */
+async function addUser(): Promise<void> {
+  if (await inside('getent passwd etl || true')) return;
+  await inside('groupadd extra && useradd --create-home --shell /bin/bash --groups extra etl');
+  await inside('printf "etl soft nofile 600\\netl hard nofile 800\\n" >/etc/security/limits.d/etl.conf');
+  await inside(
+    'printf "export FROM_PROFILE=yes\\nPATH=\\$HOME/bin:\\$PATH\\numask 027\\n" >>/home/etl/.profile',
+  );
 }
 
 export type ContainerAgent = Awaited<ReturnType<typeof connectToAgent>>;

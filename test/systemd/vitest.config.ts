@@ -5,6 +5,8 @@ export default defineConfig({
   test: {
     include: ['test/systemd/*.systemd.test.ts'],
     root: new URL('../..', import.meta.url).pathname,
+    // One container, whose agent is restarted.
+    fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 60_000,
   },
