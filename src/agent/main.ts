@@ -25,7 +25,7 @@ import { createTurns } from './turns.ts';
 import { AGENT_VERSION } from './version.ts';
 import { watchJobs } from './watch.ts';
 
-const CLEAR_UP_MS = 3600 * 1000;
+const CLEAR_UP_MS = 60 * 1000;
 
 export interface AgentOptions {
   /** `HOST:PORT`; port 0 takes a free one. */
@@ -88,14 +88,16 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const server = createHttpServer({ tls, isToken, handle, log });
 
   const retention = createRetention({ spool, registry, cgroup: abilities.cgroup, log });
-  const clearUp = () =>
-    retention.sweep(Date.now()).catch((error) => log.error({ err: error }, 'retention.failed'));
+  let clearing: NodeJS.Timeout | undefined;
+  async function clearUp(): Promise<void> {
+    await retention.sweep(Date.now()).catch((error) => log.error({ err: error }, 'retention.failed'));
+    if (!closing.signal.aborted) clearing = setTimeout(clearUp, CLEAR_UP_MS);
+  }
 
   retention.load();
   recoverJobs({ spool, registry, log });
   await Promise.all(registry.live().map(follow));
   const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow });
-  const clearing = setInterval(clearUp, CLEAR_UP_MS);
   void clearUp();
 
   const [host, port] = splitAddress(options.listen);
@@ -112,7 +114,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     async close() {
       closing.abort();
       watcher.close();
-      clearInterval(clearing);
+      clearTimeout(clearing);
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       const last = setTimeout(() => server.closeAllConnections(), 2000);

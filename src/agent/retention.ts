@@ -1,12 +1,13 @@
 /**
- * What the agent forgets, and when: a job's output 7 days after its end, its token 30 days after.
+ * What the agent forgets, and when: a job's output 7 days after its end, its token 30 days after. Where the disk gets
+ * tight the oldest output goes earlier, so that a flood of output does not keep the host from working for a week.
  *
  * A token that is forgotten could be started a second time, so the record outlives the directory: one line in
  * `archive/<day of the end>.jsonl`, written before the directory goes. A crash in between leaves both; the directory
  * then counts.
  */
-import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, rmSync, writeSync } from 'node:fs';
-import { rmdir } from 'node:fs/promises';
+import { closeSync, fsyncSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { rmdir, truncate } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { JobRecord } from './job-files.ts';
 import type { Logger } from './log.ts';
@@ -17,6 +18,8 @@ import type { Spool } from './spool.ts';
 const DAY_MS = 24 * 3600 * 1000;
 const KEEP_OUTPUT_MS = 7 * DAY_MS;
 const KEEP_RECORD_MS = 30 * DAY_MS;
+/** The gateway must have had the time to read it, however tight the disk is. */
+const KEEP_FRESH_OUTPUT_MS = 3600 * 1000;
 
 interface ArchiveLine {
   record: JobRecord;
@@ -24,7 +27,7 @@ interface ArchiveLine {
 }
 
 export interface RetentionDeps {
-  spool: Pick<Spool, 'archiveDir' | 'remove'>;
+  spool: Pick<Spool, 'archiveDir' | 'jobDir' | 'remove' | 'isTight'>;
   registry: Pick<Registry, 'all' | 'get' | 'add' | 'forget'>;
   /** Where the jobs' cgroups are, if there are any. */
   cgroup: string | null;
@@ -46,13 +49,10 @@ export function createRetention(deps: RetentionDeps) {
 
     /** Clears what is due at `now` (milliseconds). */
     async sweep(now: number): Promise<void> {
-      for (const job of [...registry.all()]) {
-        if (!job.outcome || job.cleared || now - Date.parse(job.outcome.endedAt) < KEEP_OUTPUT_MS) continue;
-        archive(job, job.outcome);
-        job.cleared = true;
-        await spool.remove(job.record.job_id);
-        // Left by processes that outlived their job; the kernel keeps it for as long as one of them lives.
-        if (deps.cgroup) await rmdir(join(deps.cgroup, `job-${job.record.job_id}`)).catch(() => undefined);
+      for (const job of endedBefore(now - KEEP_OUTPUT_MS)) await clear(job, 'age');
+      for (const job of endedBefore(now - KEEP_FRESH_OUTPUT_MS)) {
+        if (!(await spool.isTight())) break;
+        await clear(job, 'disk');
       }
       for (const day of readdirSync(spool.archiveDir)) {
         // A day's last job ended up to 24 hours after its beginning.
@@ -61,10 +61,43 @@ export function createRetention(deps: RetentionDeps) {
     },
   };
 
+  /** Those that have output, the oldest first. */
+  function endedBefore(time: number): (Job & { outcome: Outcome })[] {
+    const hasEnded = (job: Job): job is Job & { outcome: Outcome } =>
+      job.outcome !== null && !job.cleared && Date.parse(job.outcome.endedAt) <= time;
+    return [...registry.all()]
+      .filter(hasEnded)
+      .sort((a, b) => (a.outcome.endedAt < b.outcome.endedAt ? -1 : 1));
+  }
+
+  /** A job that cannot be cleared does not hold up the others. */
+  async function clear(job: Job & { outcome: Outcome }, why: 'age' | 'disk'): Promise<void> {
+    const { job_id: id } = job.record;
+    try {
+      if (job.record.socket === null) await makeRoom(id);
+      archive(job, job.outcome);
+      job.cleared = true;
+      if (!(await spool.remove(id))) deps.log.warn({ job_id: id }, 'job.directory.left');
+      // Left by processes that outlived their job; the kernel keeps it for as long as one of them lives.
+      if (deps.cgroup) await rmdir(join(deps.cgroup, `job-${id}`)).catch(() => undefined);
+      if (why === 'disk') deps.log.warn({ job_id: id }, 'job.output.cleared_early');
+    } catch (error) {
+      deps.log.error({ job_id: id, err: error }, 'job.output.not_cleared');
+    }
+  }
+
+  /** Before the archive is written, which takes room itself; and a process that outlived its job may hold them open. */
+  async function makeRoom(id: string): Promise<void> {
+    for (const name of ['out.log', 'err.log']) {
+      await truncate(join(spool.jobDir(id), name)).catch(() => undefined);
+    }
+  }
+
   function archive(job: Job, outcome: Outcome): void {
     const fd = openSync(join(spool.archiveDir, `${outcome.endedAt.slice(0, 10)}.jsonl`), 'a', 0o600);
     try {
-      writeSync(fd, `${JSON.stringify({ record: job.record, outcome } satisfies ArchiveLine)}\n`);
+      // A disk that is full may have torn the line before this one, which must not take this one along.
+      writeFileSync(fd, `\n${JSON.stringify({ record: job.record, outcome } satisfies ArchiveLine)}\n`);
       fsyncSync(fd);
     } finally {
       closeSync(fd);
@@ -80,7 +113,7 @@ export function createRetention(deps: RetentionDeps) {
   }
 
   function linesOf(day: string): ArchiveLine[] {
-    const lines = readFileSync(join(spool.archiveDir, day), 'utf8').split('\n').slice(0, -1);
+    const lines = readFileSync(join(spool.archiveDir, day), 'utf8').split('\n').filter(Boolean);
     return lines.flatMap((line) => {
       try {
         return [JSON.parse(line) as ArchiveLine];

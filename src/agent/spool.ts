@@ -7,15 +7,22 @@
  *     in/                    cmd, env: the user's to read, not to replace; the FIFOs of the start
  *     out.log err.log        what the command wrote            u/       the user's own: hostile input
  *     exit                   the supervisor's record of the end result.json  what the agent made of it: the end
+ *   DATA/incoming/           what is being made, and what is being deleted
  *   DATA/done/               a file here says that something happened to the job of that name
  *   DATA/archive/            one line per job whose directory was cleared away
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync, rmSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, open, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
+import { deleteTree } from './delete-tree.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { ensureDirectory } from './scripts.ts';
+
+/** A twentieth of the disk is what isTight wants free, but within these. */
+const MIN_ROOM_BYTES = 64 * 1024 * 1024;
+const MAX_ROOM_BYTES = 1024 * 1024 * 1024;
+const MAX_ROOM_INODES = 100_000;
 
 /** One file of a job that is being accepted. `uid` and `gid` where it is the job's user's. */
 export interface SpoolFile {
@@ -33,7 +40,8 @@ export function openSpool(dataDir: string) {
   // Users must be able to reach their own job's directory, and to list nobody's.
   for (const path of [dataDir, at('bin'), at('jobs'), at('run')]) ensureDirectory(path, 0o711);
   for (const path of [at('incoming'), at('done'), at('archive')]) ensureDirectory(path, 0o700);
-  for (const name of readdirSync(at('incoming'))) rmSync(at('incoming', name), { recursive: true });
+  // What a killed agent was making or deleting. Nobody waits for it: a user's tree may be large, or refuse to go.
+  for (const name of readdirSync(at('incoming'))) deleteTree(at('incoming', name)).catch(() => undefined);
 
   const jobDir = (id: string) => at('jobs', id);
 
@@ -50,6 +58,14 @@ export function openSpool(dataDir: string) {
     async freeBytes(): Promise<number> {
       const { bavail, bsize } = await statfs(dataDir);
       return bavail * bsize;
+    },
+
+    /** Is there so little room, of bytes or of inodes, that old output should go before its time? */
+    async isTight(): Promise<boolean> {
+      const { bavail, blocks, bsize, ffree, files } = await statfs(dataDir);
+      const fewBytes = Math.max(MIN_ROOM_BYTES, Math.min(MAX_ROOM_BYTES, (blocks * bsize) / 20));
+      // A file system without a table of inodes says that it has none at all.
+      return bavail * bsize < fewBytes || (files > 0 && ffree < Math.min(MAX_ROOM_INODES, files / 20));
     },
 
     /** Makes the job durable. @returns false where there is such a job already; then nothing has changed */
@@ -75,8 +91,14 @@ export function openSpool(dataDir: string) {
       }
     },
 
-    async remove(id: string): Promise<void> {
-      await rm(jobDir(id), { recursive: true, force: true });
+    /** Takes the job out of the spool in one step, then deletes it. @returns false where not all of it went by now */
+    async remove(id: string): Promise<boolean> {
+      const doomed = at('incoming', `${id}.${randomBytes(6).toString('hex')}`);
+      await rename(jobDir(id), doomed);
+      return deleteTree(doomed).then(
+        () => true,
+        () => false,
+      );
     },
   };
 }
