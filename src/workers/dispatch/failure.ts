@@ -26,6 +26,8 @@ export interface StartFailure {
   whileAmbiguous(target: Target, job: Job, error: unknown): Promise<Next>;
   /** The agent would start it a second time (Base without launcher): ask, then give up or try anew. */
   cannotBeRepeated(target: Target, job: Job): Promise<Next>;
+  /** Nobody on the host can say whether it started: give up, or try anew. */
+  cannotBeSettled(job: Job): Promise<Next>;
 }
 
 export function createStartFailure(deps: {
@@ -111,26 +113,30 @@ export function createStartFailure(deps: {
           return ambiguous(target, job, error);
       }
     },
-    async cannotBeRepeated(target, job) {
-      return askInstead(target, job, async () => {
-        if (job.on_ambiguous_start === 'retry') {
-          await jobs.transition(job, 'dispatching', 'queued', {
-            attempt: job.attempt + 1,
-            why: 'the reply to its start was lost; on_ambiguous_start is retry',
-          });
-          return { againInMs: null };
-        }
-        const message = 'the reply to its start was lost, and the agent cannot say whether it started';
-        await jobs.transition(job, 'dispatching', 'lost', {
-          outcome: outcome('ambiguous_start', { message }),
-          lost_at: await jobs.now(),
-          next_poll_at: (await jobs.now()) + LOST_PAUSE_MS,
-          why: message,
-        });
-        return { againInMs: null };
-      });
-    },
+    cannotBeRepeated: (target, job) => askInstead(target, job, () => cannotBeSettled(job)),
+    cannotBeSettled,
   };
+
+  async function cannotBeSettled(job: Job): Promise<Next> {
+    const now = await jobs.now();
+    if (job.on_ambiguous_start === 'retry') {
+      await jobs.transition(job, 'dispatching', 'queued', {
+        attempt: job.attempt + 1,
+        // Growing, because each of them may have started the command.
+        eligible_at: now + 1_000 * 2 ** Math.min(6, job.attempt),
+        why: 'the reply to its start was lost; on_ambiguous_start is retry',
+      });
+      return { againInMs: null };
+    }
+    const message = 'the reply to its start was lost, and the agent cannot say whether it started';
+    await jobs.transition(job, 'dispatching', 'lost', {
+      outcome: outcome('ambiguous_start', { message }),
+      lost_at: now,
+      next_poll_at: now + LOST_PAUSE_MS,
+      why: message,
+    });
+    return { againInMs: null };
+  }
 
   async function askInstead(target: Target, job: Job, ifUnknown: () => Promise<Next>): Promise<Next> {
     try {
