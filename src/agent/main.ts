@@ -1,6 +1,7 @@
 /** Starts the host agent: the parts list. Everything that it must not forget is in the data directory. */
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { PROTOCOL } from '../protocol/agent.ts';
 import { findAbilities } from './abilities.ts';
 import { createAccept } from './accept.ts';
@@ -26,6 +27,7 @@ import { AGENT_VERSION } from './version.ts';
 import { watchJobs } from './watch.ts';
 
 const CLEAR_UP_MS = 60 * 1000;
+const FIRST_LOOK_MS = 3000;
 
 export interface AgentOptions {
   /** `HOST:PORT`; port 0 takes a free one. */
@@ -68,7 +70,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const registry = createRegistry();
   const inTurn = createTurns();
   const { jobDir, storeId, runDir } = spool;
-  const supervisor = createSupervisor({ scripts, jobDir });
+  const supervisor = createSupervisor({ scripts, jobDir, log });
   const follow = createFollow({ registry, supervisor, jobDir, bootId, log });
   const plan = createPlanner({ abilities, policy, storeId, bootId, runDir });
   const maxJobs = options.maxJobs ?? 1000;
@@ -96,8 +98,9 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 
   retention.load();
   recoverJobs({ spool, registry, log });
-  await Promise.all(registry.live().map(follow));
-  const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow });
+  // One that takes long, because somebody is being given the time to stop, does not keep the agent from answering.
+  await Promise.race([Promise.all(registry.live().map(follow)), pause(FIRST_LOOK_MS, null, { ref: false })]);
+  const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow, log });
   void clearUp();
 
   const [host, port] = splitAddress(options.listen);

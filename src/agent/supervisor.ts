@@ -2,33 +2,46 @@
  * Starts the shell supervisor and its other verbs. They are sessions of their own with an empty environment, and
  * nothing of theirs is a pipe to this process (but the secrets, on stdin): the agent's death does not reach them.
  */
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
+import type { Logger } from './log.ts';
 
 export type Supervisor = ReturnType<typeof createSupervisor>;
 
-export function createSupervisor(deps: { scripts: string; jobDir: (id: string) => string }) {
+export function createSupervisor(deps: { scripts: string; jobDir: (id: string) => string; log: Logger }) {
   const starting = new Set<string>();
 
-  /** @returns once the process has ended, however it did */
-  function run(verb: string, id: string, args: string[] = [], stdin?: string): Promise<void> {
+  /** @returns once the process has ended, however it did, or could not be made: whether it did its work is on the disk */
+  async function run(verb: string, id: string, args: string[] = [], stdin?: string): Promise<void> {
+    try {
+      await spawnAndWait(verb, id, args, stdin);
+    } catch (error) {
+      deps.log.error({ job_id: id, verb, err: error }, 'job.supervisor.failed');
+    }
+  }
+
+  async function spawnAndWait(verb: string, id: string, args: string[], stdin?: string): Promise<void> {
     const dir = deps.jobDir(id);
     const log = openSync(join(dir, 'supervisor.log'), 'a', 0o600);
-    const child = spawn('/bin/sh', [join(deps.scripts, 'supervisor.sh'), verb, dir, ...args], {
-      detached: true,
-      cwd: '/',
-      env: {},
-      stdio: [stdin === undefined ? 'ignore' : 'pipe', log, log],
-    });
-    closeSync(log);
+    let child: ChildProcess;
+    try {
+      child = spawn('/bin/sh', [join(deps.scripts, 'supervisor.sh'), verb, dir, ...args], {
+        detached: true,
+        cwd: '/',
+        env: {},
+        stdio: [stdin === undefined ? 'ignore' : 'pipe', log, log],
+      });
+    } finally {
+      closeSync(log);
+    }
     // Only a job's own supervisor is left to itself; the other verbs are short, and the agent waits for them.
     if (verb === 'start') child.unref();
     // A supervisor that dies early leaves its end of the pipe closed; its absence is noticed elsewhere.
     child.stdin?.on('error', () => {}).end(stdin);
-    return new Promise((resolve) => {
-      child.once('error', () => resolve());
-      child.once('exit', () => resolve());
+    await new Promise((resolve, reject) => {
+      child.once('error', reject);
+      child.once('exit', resolve);
     });
   }
 

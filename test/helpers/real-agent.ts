@@ -27,6 +27,8 @@ export interface RealAgentOptions {
   /** Runs the agent as this user and group. */
   uid?: number;
   gid?: number;
+  /** A program and its arguments that in turn run the agent. */
+  wrapper?: string[];
 }
 
 export type RealAgent = Awaited<ReturnType<typeof startRealAgent>>;
@@ -79,7 +81,8 @@ async function makeDataDir(): Promise<string> {
 }
 
 async function launch(listen: string, dataDir: string, options: RealAgentOptions) {
-  const [program, ...words] = (process.env.SLUICE_TEST_AGENT ?? FROM_SOURCE).split(' ');
+  const own = (process.env.SLUICE_TEST_AGENT ?? FROM_SOURCE).split(' ');
+  const [program, ...words] = [...(options.wrapper ?? []), ...own];
   const fixed = ['--listen', listen, '--data', dataDir, '--token-file', join(dataDir, 'token')];
   const child: ChildProcess = spawn(program!, [...words, ...fixed, ...(options.args ?? [])], {
     stdio: ['ignore', 'pipe', 'pipe'],
