@@ -91,7 +91,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   const hold = createHeld({ jobs, followed, agents, contact, inSlot, commit });
   const holds = createHolds({ followed, leases, wake, hold, limit: config.heldHosts, owner, log });
 
-  const deadline = createDeadline({ jobs, agents, contact, commit, log });
+  const deadline = createDeadline({ jobs, agents, contact, commit });
   const startFailed = createStartFailure({ jobs, agents, contact, commit, log });
   const openEnv = (job: Job) => {
     const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));

@@ -4,8 +4,9 @@ import type { AgentFacts } from '../../src/job/host.ts';
 import type { Workers } from '../../src/workers/main.ts';
 import { type BaseAgent, type Generation, startBaseAgent } from '../helpers/base-agent.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
-import { openStores, type Stores } from '../helpers/stores.ts';
-import { runToEnd, startTestWorkers } from '../helpers/workers.ts';
+import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+import { until } from '../helpers/until.ts';
+import { endOf, runToEnd, startTestWorkers } from '../helpers/workers.ts';
 
 let redis: TestRedis;
 let stores: Stores;
@@ -55,3 +56,33 @@ it.each(['A', 'C'] as const)(
     expect(agent.startsOf('echo once')).toBe(1);
   },
 );
+
+it('a job that started in time is not stopped, though its host says so after the start deadline only', async () => {
+  const agent = await register('late', 'B');
+  await runToEnd(stores, { host: 'late', command: 'true' });
+  agent.fault('/run', { kind: 'reset', when: 'after' });
+  const fields = { host: 'late', command: 'sleep 5; exit 7', start_deadline_seconds: 2 };
+  const { id, created_at } = await stores.submit(newJob(fields));
+  await until(() => agent.startsOf('sleep 5; exit 7') === 1);
+  await agent.stopListening();
+  await until(() => Date.now() > created_at + 2_200);
+  await agent.startListening();
+  expect(await endOf(stores, id)).toMatchObject({
+    state: 'failed',
+    outcome: { kind: 'exit', return_code: 7 },
+  });
+});
+
+it('a start of which the host knows nothing at its deadline expires, and cannot start afterwards', async () => {
+  const agent = await register('never', 'B');
+  await runToEnd(stores, { host: 'never', command: 'true' });
+  agent.fault('/run', { kind: 'reset', when: 'before' });
+  const fields = { host: 'never', command: 'echo never', start_deadline_seconds: 2 };
+  const { id, created_at } = await stores.submit(newJob(fields));
+  await until(async () => (await stores.jobs.get(id))?.state === 'dispatching');
+  await agent.stopListening();
+  await until(() => Date.now() > created_at + 2_200);
+  await agent.startListening();
+  expect(await endOf(stores, id)).toMatchObject({ state: 'expired', outcome: { kind: 'expired' } });
+  expect(agent.startsOf('echo never')).toBe(0);
+});

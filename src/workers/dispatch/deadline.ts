@@ -1,8 +1,7 @@
 /**
- * The start deadline. Before anything was sent it is a move; while a start may be on its way to the host, a
- * tombstone there comes first, and the host's word decides.
+ * The start deadline. Before anything was sent it is a move; while a start may be on its way to the host, the host
+ * is asked, then a tombstone is left there, and its word decides. A job that started in time is never stopped.
  */
-import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { outcome } from '../../job/outcome.ts';
@@ -14,21 +13,32 @@ import type { Contact, Target } from '../contact.ts';
 export interface Deadline {
   /** Ends a queued job whose deadline passed. */
   passedBeforeStart(job: Job): Promise<boolean>;
-  /** @returns true if the job needs no further start */
+  /**
+   * @returns true if the job needs no further start
+   * @throws SluiceError of an agent: past its deadline, and nothing may be started before the host has answered
+   */
   passedWhileDispatching(target: Target, job: Job): Promise<boolean>;
 }
 
 export function createDeadline(deps: {
   jobs: Pick<JobStore, 'transition' | 'now'>;
-  agents: Pick<AgentPort, 'cancel'>;
+  agents: Pick<AgentPort, 'ask' | 'cancel'>;
   contact: Pick<Contact, 'attempt'>;
   commit: Commit;
-  log: Logger;
 }): Deadline {
-  const { jobs, agents, contact, commit, log } = deps;
+  const { jobs, agents, contact, commit } = deps;
 
   async function isPast(job: Job): Promise<boolean> {
     return (await jobs.now()) > job.created_at + job.start_deadline_seconds * 1_000;
+  }
+
+  /** A tombstone stops what it finds, so it is only for a start of which the host knows nothing. */
+  async function hasStarted(target: Target, job: Job): Promise<boolean> {
+    const { reports, errors } = await contact.attempt(target, 'status', () => agents.ask(target, [job]));
+    const report = reports.get(job.id);
+    if (!report) throw errors.get(job.id) ?? new SluiceError('agent_reply_lost');
+    if (report.kind === 'unknown' || report.kind === 'never_ran') return false;
+    return (await commit(target, job, report)) !== null;
   }
 
   return {
@@ -40,21 +50,16 @@ export function createDeadline(deps: {
     },
     async passedWhileDispatching(target, job) {
       if (job.attempt > 1 || job.started_by === 'base' || !(await isPast(job))) return false;
+      if (await hasStarted(target, job)) return true;
       const order = { signal: 'TERM', grace_seconds: 0, reason: 'start deadline' };
-      try {
-        const { report } = await contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
-        const neverRan =
-          report.kind === 'unknown' ||
-          report.kind === 'never_ran' ||
-          (report.kind === 'ended' && report.started_at === null);
-        if (neverRan) await jobs.transition(job, 'dispatching', 'expired', expiry(job));
-        else await commit(target, job, report);
-        return true;
-      } catch (error) {
-        if (!(error instanceof SluiceError)) throw error;
-        log.info({ job: job.id, host: job.host, code: error.code }, 'dispatch.tombstone_owed');
-        return false;
-      }
+      const { report } = await contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
+      const neverRan =
+        report.kind === 'unknown' ||
+        report.kind === 'never_ran' ||
+        (report.kind === 'ended' && report.started_at === null);
+      if (neverRan) await jobs.transition(job, 'dispatching', 'expired', expiry(job));
+      else await commit(target, job, report);
+      return true;
     },
   };
 }

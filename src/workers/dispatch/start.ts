@@ -83,15 +83,14 @@ export function createStart(deps: {
 
   /** Its reply was lost, or the worker that sent it died: who answers there is asked before it is sent again. */
   async function startAgain(target: Target, job: Job) {
-    let facts: AgentFacts;
     try {
-      facts = await contact.facts(target, { fresh: true });
+      const { kind } = await contact.facts(target, { fresh: true });
+      // A Base agent that took a Full one's place would start the command anew with every repetition.
+      if (job.started_by === 'full' && kind !== 'full') return startFailed.cannotBeSettled(job);
+      if (await deadline.passedWhileDispatching(target, job)) return { againInMs: null };
     } catch (error) {
       return startFailed.whileAmbiguous(target, job, error);
     }
-    // A Base agent that took a Full one's place would start the command anew with every repetition.
-    if (job.started_by === 'full' && facts.kind !== 'full') return startFailed.cannotBeSettled(job);
-    if (await deadline.passedWhileDispatching(target, job)) return { againInMs: null };
     if (job.started_by === 'base') return startFailed.cannotBeRepeated(target, job);
     log.info({ job: job.id, host: job.host, token: launchToken(job) }, 'job.start_repeated');
     return send(target, job, { again: true, waitSeconds: 0 });
