@@ -84,6 +84,20 @@ describe('a session that is ended from outside', () => {
     });
     expect(await processesOf('terminated')).toBe('');
   });
+
+  it('by logind: a job in tmux goes on without its window, and ends with its own code and output', async () => {
+    const command = 'echo $$; until [ -e /tmp/windowless ]; do sleep 0.05; done; echo done; exit 7';
+    const pids = await agent.startAndRead('windowless', command, 1, { use_tmux: true });
+    await inside('loginctl terminate-user etl');
+    await until(async () => (await inside('pgrep --exact su || true')) === '');
+    expect(await aliveOf(pids)).toEqual(pids);
+    await inside('touch /tmp/windowless');
+    expect(await agent.over('windowless')).toMatchObject({
+      reason: 'exit',
+      return_code: 7,
+      stdout: `${pids[0]}\ndone\n`,
+    });
+  });
 });
 
 describe('logind that kills what a session leaves (KillUserProcesses=yes)', () => {
