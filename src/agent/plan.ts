@@ -4,13 +4,14 @@
  * enter) is found out at the start, and ends the job as `spawn_error`.
  */
 import { createHash } from 'node:crypto';
-import { accessSync, constants, existsSync, statSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { chown, mkdir } from 'node:fs/promises';
 import { basename, isAbsolute, join } from 'node:path';
 import type { RunRequest } from '../protocol/agent.ts';
 import type { Abilities } from './abilities.ts';
 import { type Account, findAccount, ownAccount } from './accounts.ts';
 import { type JobPlan, requestHash, type SessionKind, secretsText } from './job-files.ts';
+import { lookAt } from './look.ts';
 import type { Policy } from './policy.ts';
 import { Refusal } from './refusal.ts';
 
@@ -22,6 +23,9 @@ const READ_ONLY_NAMES = ['UID', 'EUID', 'PPID', 'SHELLOPTS', 'BASHOPTS', 'BASH_V
 
 /** All of it passes through a pipe that may not block. */
 const MAX_SECRET_BYTES = 32 * 1024;
+
+/** It is kept in memory for as long as the token is known. */
+const MAX_KEY_BYTES = 256;
 
 export interface PlanDeps {
   abilities: Abilities;
@@ -39,8 +43,8 @@ export function createPlanner(deps: PlanDeps): Planner {
   return async (id, request) => {
     checkTexts(request);
     const { account, session } = await decideUser(request.run_as_user ?? null);
-    const shell = decideShell(request.shell ?? null);
-    if (request.workdir) checkWorkdir(request.workdir);
+    const shell = await decideShell(request.shell ?? null);
+    if (request.workdir) await checkWorkdir(request.workdir);
     const socket = request.use_tmux ? await tmuxSocket(id, account) : null;
     return {
       record: {
@@ -86,19 +90,15 @@ export function createPlanner(deps: PlanDeps): Planner {
     );
   }
 
-  function decideShell(shell: string | null): string {
+  async function decideShell(shell: string | null): Promise<string> {
     if (shell === null) return deps.abilities.defaultShell;
-    try {
-      if (!isAbsolute(shell) || !statSync(shell).isFile()) throw new Error('not a file');
-      accessSync(shell, constants.X_OK);
-    } catch {
-      throw new Refusal(
-        422,
-        'mode_unsupported',
-        `this host has no shell ${shell}: an absolute path of a program is needed`,
-      );
-    }
-    return shell;
+    const found = isAbsolute(shell) ? await lookAt(shell) : 'nothing';
+    if (found === 'program' || found === 'unknown') return shell;
+    throw new Refusal(
+      422,
+      'mode_unsupported',
+      `this host has no shell ${shell}: an absolute path of a program is needed`,
+    );
   }
 
   async function tmuxSocket(id: string, account: Account): Promise<string> {
@@ -116,10 +116,9 @@ export function createPlanner(deps: PlanDeps): Planner {
         'the path of the data directory is too long for the socket of tmux',
       );
     }
-    await mkdir(directory, { mode: 0o700 }).then(
-      () => chown(directory, account.uid, account.gid),
-      () => undefined,
-    );
+    // Its parent is the agent's own, so this is no link of somebody's. An agent that died in between left it half made.
+    await mkdir(directory, { recursive: true, mode: 0o700 });
+    await chown(directory, account.uid, account.gid);
     return socket;
   }
 
@@ -140,18 +139,18 @@ function checkTexts(request: RunRequest): void {
   }
   const readOnly = Object.keys(env).find((name) => READ_ONLY_NAMES.includes(name));
   if (readOnly) throw new Refusal(422, 'invalid_request', `env cannot set ${readOnly}`);
+  if (Buffer.byteLength(request.dedup_key ?? '') > MAX_KEY_BYTES) {
+    throw new Refusal(422, 'invalid_request', `dedup_key is larger than ${MAX_KEY_BYTES} bytes`);
+  }
   const secretBytes = Buffer.byteLength(secretsText(request.secret_env ?? {}));
   if (secretBytes > MAX_SECRET_BYTES) {
     throw new Refusal(422, 'invalid_request', `secret_env is larger than ${MAX_SECRET_BYTES} bytes`);
   }
 }
 
-function checkWorkdir(workdir: string): void {
+async function checkWorkdir(workdir: string): Promise<void> {
   if (!isAbsolute(workdir)) throw new Refusal(422, 'workdir', 'workdir must be an absolute path');
-  try {
-    if (statSync(workdir).isDirectory()) return;
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'EACCES') return;
-  }
+  const found = await lookAt(workdir);
+  if (found === 'directory' || found === 'unknown') return;
   throw new Refusal(422, 'workdir', `${workdir} is not a directory on this host`);
 }

@@ -1,6 +1,8 @@
 /** The agent on a host that is out of something: watches, processes, an answer from a file system. */
-import { spawnSync } from 'node:child_process';
-import { readFileSync } from 'node:fs';
+import { execFileSync, spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { createSupervisor } from '../../src/agent/supervisor.ts';
@@ -40,6 +42,44 @@ describe('an agent', () => {
     expect((await agent.call('POST', '/run', request)).body).toMatchObject({ return_code: 3 });
     process.kill(pidIn('stopper'), 'SIGKILL');
     await agent.stop();
+  }, 30_000);
+});
+
+/** Mounts a file system whose server takes requests and never answers; it ends with its input. */
+const MUTE = `
+import ctypes, os, sys
+fd = os.open('/dev/fuse', os.O_RDWR)
+options = f'fd={fd},rootmode=40000,user_id=0,group_id=0,allow_other'
+sys.exit(1) if ctypes.CDLL(None).mount(b'mute', sys.argv[1].encode(), b'fuse', 0, options.encode()) else print('mounted', flush=True)
+sys.stdin.read()
+`;
+
+describe('a working directory on a share that does not answer (needs root, FUSE and Python)', () => {
+  it('holds up its own job and no other request', async ({ skip }) => {
+    const mount = mkdtempSync(join(tmpdir(), 'agent-mute-'));
+    const server = spawn('python3', ['-c', MUTE, mount], { stdio: ['pipe', 'pipe', 'ignore'] });
+    const ended = new Promise((resolve) => server.once('close', resolve));
+    const mounted = await Promise.race([once(server.stdout, 'data'), ended.then(() => null)]);
+    if (!mounted) {
+      rmSync(mount, { recursive: true });
+      skip();
+    }
+    const agent = await startRealAgent();
+    try {
+      const stuck = agent.call('POST', '/run', { job_id: 'stuck', command: 'true', workdir: mount });
+      const also = agent.call('POST', '/run', { command: 'true', shell: join(mount, 'sh') });
+      const begun = Date.now();
+      for (let ask = 0; ask < 20; ask++) expect((await agent.call('POST', '/ping')).status).toBe(200);
+      expect(Date.now() - begun).toBeLessThan(2500);
+      expect((await stuck).status).toBe(200);
+      expect((await also).status).toBe(200);
+    } finally {
+      execFileSync('umount', ['-l', mount]);
+      server.stdin.end();
+      await ended;
+      await agent.stop();
+      rmSync(mount, { recursive: true });
+    }
   }, 30_000);
 });
 
