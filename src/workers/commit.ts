@@ -25,7 +25,7 @@ export type Commit = (
 ) => Promise<Job | null | false>;
 
 export function createCommit(deps: {
-  jobs: Pick<JobStore, 'transition' | 'now'>;
+  jobs: Pick<JobStore, 'transition' | 'note' | 'now'>;
   agents: Pick<AgentPort, 'read'>;
   contact: Pick<Contact, 'attempt'>;
   /** A job came under way on a host: it must be asked about. */
@@ -37,7 +37,10 @@ export function createCommit(deps: {
   return async (target, job, report, extra = {}) => {
     const moment = { now: await jobs.now(), skewMs: target.health.agent?.clock_skew_ms ?? 0 };
     const move = settle(job, report, moment);
-    if (!move) return null;
+    if (!move) {
+      await noteGrowth(job, report);
+      return null;
+    }
     const change: Change = { ...move.change, ...extra };
     if (report.kind === 'ended') Object.assign(change, await kept(target, job, report));
     const moved = await jobs.transition(job, job.state, move.to as never, change);
@@ -50,6 +53,15 @@ export function createCommit(deps: {
     if (moved.state === 'running' && job.state === 'dispatching') onFollowed(moved);
     return moved;
   };
+
+  /** How much a running job has written so far: no change of its state, but what callers look at. */
+  async function noteGrowth(job: Job, report: Report): Promise<void> {
+    if (report.kind !== 'running') return;
+    const stdout_bytes = report.stdout_bytes ?? job.stdout_bytes;
+    const stderr_bytes = report.stderr_bytes ?? job.stderr_bytes;
+    if (stdout_bytes === job.stdout_bytes && stderr_bytes === job.stderr_bytes) return;
+    await jobs.note(job, { stdout_bytes, stderr_bytes });
+  }
 
   /** The ends of the output, from the report where it carries them, else from the host. */
   async function kept(
