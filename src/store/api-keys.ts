@@ -5,7 +5,7 @@
  * At most one unrevoked key has a name. A revoked key's name may be given again: the successor then owns the
  * jobs of the name, which is how a key is changed. A key that was good is believed for `cacheMs` more.
  */
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, timingSafeEqual } from 'node:crypto';
 import { SluiceError } from '../job/errors.ts';
 import { createWebhookSecret } from '../protocol/webhook.ts';
 import { ALL_GRANTS, type Grants, SCOPES } from './api-keys/grants.ts';
@@ -67,6 +67,8 @@ return 1
 
 export function createApiKeyStore(deps: ApiKeyDeps): ApiKeyStore {
   const { redis, keys, sealer, cacheMs = 3_000 } = deps;
+  // Made once: from bytes, each of the digests that every request needs would make it anew.
+  const pepper = createSecretKey(sealer.pepper);
   const admin = deps.admin && { digest: digestOf(deps.admin.token), secret: deps.admin.callbackSecret };
   const believed = new Map<string, { key: ApiKey; until: number }>();
   const touched = new Map<string, number>();
@@ -147,7 +149,7 @@ export function createApiKeyStore(deps: ApiKeyDeps): ApiKeyStore {
   }
 
   function digestOf(token: string): Buffer {
-    return createHmac('sha256', sealer.pepper).update(token).digest();
+    return createHmac('sha256', pepper).update(token).digest();
   }
 }
 

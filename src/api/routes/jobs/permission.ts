@@ -20,6 +20,11 @@ export function checkGrants(caller: ApiKey, host: HostConfig, user: string | nul
   }
 }
 
+/** Whether the body asks for anything that not every agent can do. */
+export function asksOfAgent(body: SubmitBody): boolean {
+  return askedFor(body).length > 0 || typeof body.job_user === 'string';
+}
+
 /** @throws SluiceError field_unsupported_by_agent with the field at fault */
 export function checkAgent(body: SubmitBody, host: HostConfig, agent: AgentFacts | null): void {
   if (!agent) return;

@@ -20,7 +20,7 @@ import { parsePrefer } from '../../prefer.ts';
 import { createStoreClock } from '../../store-clock.ts';
 import type { Waits } from '../../waiting.ts';
 import { checkBody, createOrders } from './order.ts';
-import { checkAgent, checkGrants } from './permission.ts';
+import { asksOfAgent, checkAgent, checkGrants } from './permission.ts';
 import { showJob } from './show.ts';
 import { NOT_YET, SubmitBody, SubmitHeaders } from './submit.schema.ts';
 
@@ -68,7 +68,7 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       const host = await hosts.resolve(body.target_server);
       if (!host) throw targetUnknown(body.target_server);
       checkGrants(caller, host, body.job_user ?? null);
-      checkAgent(body, host, (await hosts.health(host.name)).agent);
+      if (asksOfAgent(body)) checkAgent(body, host, (await hosts.health(host.name)).agent);
       await checkCallback(body.callback_url ?? null, caller.name);
 
       const job = order(body, host, { caller: caller.name, traceparent: traceparent(request) });
