@@ -6,6 +6,7 @@
  * A held request takes no slot of `max_requests`: it costs the agent nothing while nothing happens.
  */
 import type { Logger } from 'pino';
+import type { Feed } from '../store/feed.ts';
 import type { Followed } from '../store/followed.ts';
 import { holdLease, type Leases } from '../store/leases.ts';
 import type { Wake } from '../store/queues.ts';
@@ -16,7 +17,7 @@ import { LEASE_MS, whileRenewing } from './renewal.ts';
 const LOOK_MS = 5_000;
 
 export interface Holds {
-  /** A job came under way on this host: hold a request there if there is room, or tell the one that is held. */
+  /** A job came under way on this host: hold a request there if nobody does, and there is room. */
   want(host: string): void;
   /** How many hosts are held by this process. */
   size(): number;
@@ -26,6 +27,7 @@ export interface Holds {
 export function createHolds(deps: {
   followed: Pick<Followed, 'hosts'>;
   leases: Leases;
+  feed: Pick<Feed, 'onChange'>;
   wake: Pick<Wake, 'follow'>;
   /** Holds requests at a host until there is nothing to hold; see `hold/request.ts`. */
   hold: Held;
@@ -33,18 +35,18 @@ export function createHolds(deps: {
   owner: string;
   log: Logger;
 }): Holds {
-  const { followed, leases, wake, hold, limit, owner, log } = deps;
+  const { followed, leases, feed, wake, hold, limit, owner, log } = deps;
   const held = new Map<string, { renew: () => void; stop: AbortController; done: Promise<void> }>();
   let closed = false;
   const look = setInterval(() => void lookForHosts(), LOOK_MS);
+  // From the feed, because the job may have been started by another process than the one that holds.
+  const unlisten = feed.onChange(({ host, state }) => {
+    if (state === 'running') held.get(host)?.renew();
+  });
 
   function want(host: string): void {
     if (closed || limit === 0) return;
-    const present = held.get(host);
-    if (present) {
-      present.renew();
-      return;
-    }
+    if (held.has(host)) return;
     if (held.size >= limit) held.values().next().value?.stop.abort();
     const stop = new AbortController();
     let renew: () => void = () => undefined;
@@ -59,15 +61,16 @@ export function createHolds(deps: {
     const lease = holdLease(host);
     try {
       if (!(await leases.claim(lease, owner, LEASE_MS))) return;
+      let asked = true;
       try {
-        await whileRenewing(
+        asked = await whileRenewing(
           () => leases.claim(lease, owner, LEASE_MS),
           () => hold(host, stop, onRenew),
         );
       } finally {
         await leases.releaseIfHeldBy(lease, owner);
-        // Whatever the reason: from here on the host is asked by interval again, beginning now.
-        await wake.follow(host);
+        // From here on the host is asked by interval again, beginning now.
+        if (asked) await wake.follow(host);
       }
     } catch (error) {
       log.warn({ host, err: error }, 'hold.failed');
@@ -90,6 +93,7 @@ export function createHolds(deps: {
     size: () => held.size,
     async close() {
       closed = true;
+      unlisten();
       clearInterval(look);
       for (const { stop } of held.values()) stop.abort();
       await Promise.all([...held.values()].map(({ done }) => done));

@@ -89,7 +89,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   };
   const commit = createCommit({ jobs, agents, contact, onFollowed, log });
   const hold = createHeld({ jobs, followed, agents, contact, inSlot, commit });
-  const holds = createHolds({ followed, leases, wake, hold, limit: config.heldHosts, owner, log });
+  const holds = createHolds({ followed, leases, feed, wake, hold, limit: config.heldHosts, owner, log });
 
   const deadline = createDeadline({ jobs, agents, contact, commit });
   const startFailed = createStartFailure({ jobs, agents, contact, commit, log });

@@ -3,8 +3,10 @@
  * A job that the agent was not asked about before is asked about without waiting first, because its end may lie
  * before the cursor.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
+import { FIRST_PAUSE_MS } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { JobStore } from '../../store/jobs.ts';
@@ -16,16 +18,18 @@ import type { InSlot } from '../slot.ts';
 const HELD_SECONDS = 25;
 /** How long a slot is waited for to read the output of a job that ended. */
 const PATIENCE_MS = 10_000;
+/** After an answer that changed nothing. */
+const UNCHANGED_PAUSE_MS = 500;
 
 type Wait = NonNullable<Parameters<AgentPort['ask']>[2]>;
 type Answer = Awaited<ReturnType<AgentPort['ask']>>;
 
-/** Returns when there is nothing to hold, the host fails, or `stop` is aborted. */
+/** Returns when there is nothing to hold, the host fails, or `stop` is aborted: whether anything was asked. */
 export type Held = (
   host: string,
   stop: AbortSignal,
   onRenew: (listener: () => void) => void,
-) => Promise<void>;
+) => Promise<boolean>;
 
 export function createHeld(deps: {
   jobs: Pick<JobStore, 'getMany' | 'now'>;
@@ -43,28 +47,30 @@ export function createHeld(deps: {
     let asked: Job[] = [];
     try {
       for (;;) {
-        const target = await contact.target(host);
-        if (!target || stop.aborted) return;
-        const facts = await contact.facts(target);
-        if (!facts.capabilities.includes('status_wait')) return;
-        asked = await running(host);
-        if (asked.length === 0) return;
-        if (asked.some(({ id }) => !known.has(id))) cursor = null;
+        // Listened for before the jobs are read: one that comes in between is then asked about at the next turn.
         const renewed = new AbortController();
         onRenew(() => renewed.abort());
-        const signal = AbortSignal.any([stop, renewed.signal]);
-        const wait: Wait = { seconds: cursor === null ? 0 : HELD_SECONDS, cursor, signal };
+        const target = await contact.target(host);
+        if (!target || stop.aborted || isLeftAlone(target)) break;
+        const present = await running(host);
+        if (present.length === 0) break;
+        const facts = await contact.facts(target);
+        if (!facts.capabilities.includes('status_wait')) break;
+        asked = present;
+        if (asked.some(({ id }) => !known.has(id))) cursor = null;
+        // Only what is held is given up for a new job: else a stream of starts would let no question end.
+        const wait: Wait =
+          cursor === null
+            ? { seconds: 0, cursor, signal: stop }
+            : { seconds: HELD_SECONDS, cursor, signal: AbortSignal.any([stop, renewed.signal]) };
         const answer = await holdOnce(target, asked, wait);
-        if (answer === null) continue;
-        cursor = answer.cursor;
-        known = new Set(asked.map(({ id }) => id));
-        for (const job of asked) {
-          const report = answer.reports.get(job.id);
-          // The end of a job is committed with the ends of its output, which are read from the host.
-          if (report?.kind === 'ended')
-            await inSlot(target, { patienceMs: PATIENCE_MS }, () => commit(target, job, report));
-          else if (report) await commit(target, job, report);
+        const changed = answer !== null && (await settleAll(target, asked, answer));
+        if (answer !== null) {
+          cursor = answer.cursor;
+          known = new Set(asked.map(({ id }) => id));
         }
+        // Neither many starts nor an agent that does not hold make this a circle without a pause.
+        if (!changed && wait.seconds > 0) await pause(answer === null ? FIRST_PAUSE_MS : UNCHANGED_PAUSE_MS);
       }
     } catch (error) {
       // Recorded as the host's by then; asking by interval goes on from here.
@@ -74,16 +80,40 @@ export function createHeld(deps: {
       const now = await jobs.now();
       await followed.askAt(host, new Map(asked.map(({ id }) => [id, now])));
     }
+    return asked.length > 0;
   };
 
-  /** Null if the request was given up on purpose. */
+  /** Null if the request was given up on purpose, which says nothing about the host. */
   async function holdOnce(target: Target, asked: Job[], wait: Wait): Promise<Answer | null> {
+    const ask = async () => {
+      try {
+        return await agents.ask(target, asked, wait);
+      } catch (error) {
+        throw wait.signal.aborted ? new Withdrawn() : error;
+      }
+    };
     try {
-      return await contact.attempt(target, 'status', () => agents.ask(target, asked, wait));
+      return await contact.attempt(target, 'status', ask);
     } catch (error) {
-      if (wait.signal.aborted) return null;
+      if (error instanceof Withdrawn) return null;
       throw error;
     }
+  }
+
+  /** @returns whether any job changed; of those that run on, nothing is to be committed */
+  async function settleAll(target: Target, asked: Job[], { reports }: Answer): Promise<boolean> {
+    let changed = false;
+    for (const job of asked) {
+      const report = reports.get(job.id);
+      if (!report || report.kind === 'running') continue;
+      // The end of a job is committed with the ends of its output, which are read from the host.
+      const moved =
+        report.kind === 'ended'
+          ? await inSlot(target, { patienceMs: PATIENCE_MS }, () => commit(target, job, report))
+          : await commit(target, job, report);
+      if (moved) changed = true;
+    }
+    return changed;
   }
 
   async function running(host: string): Promise<Job[]> {
@@ -91,4 +121,12 @@ export function createHeld(deps: {
     const found = await jobs.getMany(ids);
     return found.filter((job): job is Job => job?.state === 'running' && job.started_by === 'full');
   }
+}
+
+/** Not the host's failure: nobody wanted the answer any more. */
+class Withdrawn extends Error {}
+
+/** It failed, or asked for a pause, which is not over. */
+function isLeftAlone({ health }: Target): boolean {
+  return (health.retry_at ?? 0) > health.seen_at;
 }

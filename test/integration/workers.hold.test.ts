@@ -1,0 +1,67 @@
+/** Held requests: what they see, and that giving one up is no failure of the host. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Workers } from '../../src/workers/main.ts';
+import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
+import { startRedis, type TestRedis } from '../helpers/redis.ts';
+import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+import { until } from '../helpers/until.ts';
+import { endOf, startTestWorkers, stateOf } from '../helpers/workers.ts';
+
+let redis: TestRedis;
+let stores: Stores;
+const workers: Workers[] = [];
+const agents: RealAgent[] = [];
+
+beforeAll(async () => {
+  redis = await startRedis();
+  stores = await openStores(redis.url);
+  for (let i = 0; i < 2; i++) workers.push(await startTestWorkers(redis.url, stores));
+}, 30_000);
+
+afterAll(async () => {
+  for (const one of workers) await one.close();
+  for (const agent of agents) await agent.stop();
+  await stores?.close();
+  await redis?.stop();
+});
+
+async function register(name: string): Promise<RealAgent> {
+  const agent = await startRealAgent();
+  agents.push(agent);
+  const { address, token, fingerprint } = agent;
+  await stores.hosts.put(name, { address, token, tls: { fingerprint } });
+  return agent;
+}
+
+it('sees the ends of jobs that came after it was sent, whichever process started them, and its host stays up', async () => {
+  await register('busy');
+  const long = await stores.submit(newJob({ host: 'busy', command: 'sleep 300' }));
+  await stateOf(stores, long.id, 'running');
+  await until(() => stores.leases.isClaimed('hold:busy'));
+  const statuses = new Set<string>();
+  const watch = setInterval(async () => statuses.add((await stores.hosts.health('busy')).status), 20);
+  for (let i = 0; i < 6; i++) {
+    const { id } = await stores.submit(newJob({ host: 'busy', command: 'sleep 2.5' }));
+    await stateOf(stores, id, 'running');
+    const { ended_at } = await endOf(stores, id);
+    const told = (await stores.jobs.events(id)).at(-1)?.at as number;
+    expect(told - (ended_at as number)).toBeLessThan(3_000);
+  }
+  clearInterval(watch);
+  expect([...statuses]).toEqual(['up']);
+  await stores.cancel(long.id, { signal: 'KILL', grace_seconds: 0, reason: null }, 'test');
+  await endOf(stores, long.id);
+}, 60_000);
+
+it('leaves a host that does not answer alone until it is due', async () => {
+  const agent = await register('gone');
+  const { id } = await stores.submit(newJob({ host: 'gone', command: 'sleep 300' }));
+  await stateOf(stores, id, 'running');
+  await agent.kill('SIGKILL');
+  await until(async () => (await stores.hosts.health('gone')).failures >= 4, { timeoutMs: 40_000 });
+  // The pause after the fourth failure is longer than the time between two looks for hosts to hold.
+  const { failures, retry_at, seen_at } = await stores.hosts.health('gone');
+  const due = Date.now() + ((retry_at as number) - seen_at) - 500;
+  await until(() => Date.now() > due, { timeoutMs: 20_000 });
+  expect((await stores.hosts.health('gone')).failures).toBe(failures);
+}, 70_000);
