@@ -5,9 +5,9 @@
  * after `onGap`, and after its own deadline.
  */
 import type { State } from '../job/states.ts';
-import { pairs } from './jobs/codec.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
+import { pairs } from './replies.ts';
 
 export interface JobChange {
   id: string;

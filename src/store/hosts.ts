@@ -7,9 +7,9 @@ import type { AgentFacts, HostConfig, HostHealth, HostTls } from '../job/host.ts
 import { createHealthStore } from './hosts/health.ts';
 import { type AddressPattern, createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRegistry } from './hosts/registry.ts';
-import { results } from './jobs/read.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
+import { results } from './replies.ts';
 import type { Sealer } from './sealing.ts';
 
 /** `PUT /v1/hosts/{name}`: a field left out keeps its value, null takes it back to its default. */

@@ -11,11 +11,12 @@ import { type Next, STATES, type State } from '../job/states.ts';
 import { accept, accepted, findAccepted, requestOf } from './jobs/accept.ts';
 import { list } from './jobs/list.ts';
 import { note } from './jobs/note.ts';
-import { events, getMany, getOne, output, results, tails } from './jobs/read.ts';
+import { events, getMany, getOne, output, tails } from './jobs/read.ts';
 import { remove } from './jobs/remove.ts';
 import { transition } from './jobs/transition.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
+import { clock, results } from './replies.ts';
 
 export type { Change, SyncOutput } from '../job/move.ts';
 
@@ -128,10 +129,4 @@ export function createJobStore(deps: {
     },
     remove: (job) => remove(redis, keys, job),
   };
-}
-
-/** Redis' clock in ms. */
-export async function clock(redis: Redis): Promise<number> {
-  const [seconds, micros] = await redis.time();
-  return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }

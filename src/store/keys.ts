@@ -53,8 +53,6 @@ export function createKeys(prefix: string) {
     followed: (host: string) => key('host', host, 'followed'),
     /** STRING with a lifetime: who does what only one process should do at a time. */
     lease: (name: string) => key('lease', name),
-    /** STRING: the launcher's directory for a user. */
-    launcherDir: (host: string, user: string) => key('host', host, 'launcher', user),
     /** ZSET host -> when its mailbox should be looked at. */
     armed: key('hosts', 'armed'),
     /** ZSET host -> when it began to have followed jobs. */

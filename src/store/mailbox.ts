@@ -8,6 +8,7 @@
 import { randomUUID } from 'node:crypto';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
+import { clock } from './replies.ts';
 import { defineScript } from './script.ts';
 import { renewSlot } from './slots.ts';
 
@@ -45,8 +46,7 @@ const holderOf = (id: string, token: string) => `start:${id}:${token}`;
  * Returns {ids, waiting, in how many ms to look again or -1}.
  */
 const takeScript = defineScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[2], '-inf', now)) do
   redis.call('ZREM', KEYS[2], holder)
   local id = holder:match('^start:([^:]+):')
@@ -92,8 +92,7 @@ return {ids, redis.call('ZCARD', KEYS[1]), look == -1 and -1 or look - now}
  */
 const giveBackScript = defineScript(`
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
-local t = redis.call('TIME')
-local due = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[3]
+local due = clock() + ARGV[3]
 redis.call('ZADD', KEYS[2], due, ARGV[2])
 redis.call('ZADD', KEYS[3], 'LT', due, ARGV[4])
 return 1
@@ -109,8 +108,7 @@ if redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
 for _, holder in ipairs(redis.call('ZRANGE', KEYS[2], 0, -1)) do
   if holder:match('^start:([^:]+):') == ARGV[1] then return 0 end
 end
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 redis.call('ZADD', KEYS[1], now, ARGV[1])
 redis.call('ZADD', KEYS[3], 'LT', now, ARGV[2])
 return 1
@@ -145,8 +143,8 @@ export function createMailbox({ redis, keys }: { redis: Redis; keys: Keys }): Ma
       return (await rescueScript(redis, held, [id, host])) === 1;
     },
     async overdue(lateMs, limit) {
-      const [seconds] = await redis.time();
-      return redis.zrangebyscore(keys.armed, '-inf', Number(seconds) * 1000 - lateMs, 'LIMIT', 0, limit);
+      const late = (await clock(redis)) - lateMs;
+      return redis.zrangebyscore(keys.armed, '-inf', late, 'LIMIT', 0, limit);
     },
   };
 }

@@ -24,8 +24,7 @@ export interface SlotStore {
  * Expired starts stay for \`take\`, which gives their jobs back; they still count until then.
  */
 const takeIfFreeScript = defineScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   if holder:sub(1, 6) ~= 'start:' then redis.call('ZREM', KEYS[1], holder) end
 end
@@ -36,8 +35,7 @@ return 1
 
 /** KEYS 1 slots ARGV 1 holder 2 lease in ms. A slot that has expired stays so. */
 const renewScript = defineScript(`
-local t = redis.call('TIME')
-redis.call('ZADD', KEYS[1], 'XX', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[2], ARGV[1])
+redis.call('ZADD', KEYS[1], 'XX', clock() + ARGV[2], ARGV[1])
 `);
 
 export async function renewSlot(redis: Redis, keys: Keys, host: string, holder: string, leaseMs: number) {

@@ -3,10 +3,9 @@
  * in its queue, due again when the lease ends: a killed sender's deliveries come back by themselves.
  */
 import type { Claim } from '../deliveries.ts';
-import type { Hash } from '../jobs/codec.ts';
-import { results } from '../jobs/read.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
+import { type Hash, results } from '../replies.ts';
 import { defineScript } from '../script.ts';
 import { PLACES_LUA, sending, waiting } from './places.ts';
 import { decodeDelivery } from './record.ts';
@@ -15,7 +14,7 @@ import { decodeDelivery } from './record.ts';
 const NAMED_MS = 5_000;
 
 /** KEYS 1 due ARGV 1 limit. Returns origins; each is then not due for a while, unless something makes it so. */
-const takeDueScript = defineScript(`${PLACES_LUA}
+const takeDueScript = defineScript(`
 local now = clock()
 local origins = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1])
 for _, origin in ipairs(origins) do redis.call('ZADD', KEYS[1], now + ${NAMED_MS}, origin) end

@@ -1,11 +1,10 @@
 /** From the outbox to deliveries: the entry goes in the script that makes them, so a crash neither loses nor doubles. */
-
 import type { Outgoing } from '../deliveries.ts';
 import { decodeOutboxEntry } from '../jobs/codec.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
-import { LISTED_MS, listOf, PLACES_LUA, waiting } from './places.ts';
+import { LISTED_MS, listOf, waiting } from './places.ts';
 import { encodeDelivery, type NewDelivery, originOf } from './record.ts';
 
 export async function readOutbox(redis: Redis, keys: Keys, limit: number): Promise<Outgoing[]> {
@@ -27,7 +26,7 @@ export async function readOutbox(redis: Redis, keys: Keys, limit: number): Promi
  * ARGV 1 the entry 2 how many deliveries; for each: id, origin, how many texts follow, names and values
  * Returns 1, or 0 if the entry is gone.
  */
-const expandScript = defineScript(`${PLACES_LUA}
+const expandScript = defineScript(`
 if redis.call('LREM', KEYS[1], 1, ARGV[1]) == 0 then return 0 end
 local now = clock()
 local k, a = 4, 3

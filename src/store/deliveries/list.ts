@@ -1,8 +1,8 @@
 /** Reading deliveries, one or a page of a receiver's, newest first. */
 import type { DeliveryList } from '../deliveries.ts';
-import { results } from '../jobs/read.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
+import { type Hash, results } from '../replies.ts';
 import { deadListOf, listOf } from './places.ts';
 import { type Delivery, decodeDelivery } from './record.ts';
 
@@ -27,7 +27,7 @@ export async function list(
   const page = ids.slice(0, size);
   const pipeline = redis.pipeline();
   for (const id of page) pipeline.hgetall(keys.delivery(id));
-  const hashes = (page.length > 0 ? await results(pipeline) : []) as Record<string, string>[];
+  const hashes = (page.length > 0 ? await results(pipeline) : []) as Hash[];
   // The record of a delivery goes before its place in the list does.
   const deliveries = page.flatMap((id, i) => decodeDelivery(id, hashes[i] ?? {}) ?? []);
   return { deliveries, after: ids.length > size ? (page.at(-1) ?? null) : null };

@@ -35,14 +35,10 @@ export function deadListOf(keys: Keys, of: { target: string; owner: string }): s
 }
 
 /**
- * Lua: `clock()`; and `rearm(waiting, sending, due, origin, now)`, to be called after every change of an origin's
- * places. Returns when the origin is looked at next, or -1.
+ * Lua: `rearm(waiting, sending, due, origin, now)`, to be called after every change of an origin's places. Returns
+ * when the origin is looked at next, or -1.
  */
 export const PLACES_LUA = `
-local function clock()
-  local t = redis.call('TIME')
-  return t[1] * 1000 + math.floor(t[2] / 1000)
-end
 local function rearm(waiting, sending, due, origin, now)
   local first = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   if #first == 0 then

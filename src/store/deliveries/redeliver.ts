@@ -2,7 +2,7 @@
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
-import { deadListOf, PLACES_LUA, sending, waiting } from './places.ts';
+import { deadListOf, sending, waiting } from './places.ts';
 import type { Delivery } from './record.ts';
 
 /**
@@ -10,7 +10,7 @@ import type { Delivery } from './record.ts';
  * ARGV 1 id 2 origin
  * Returns 1, or 0 if there is no such delivery. One that is being sent is left alone.
  */
-const redeliverScript = defineScript(`${PLACES_LUA}
+const redeliverScript = defineScript(`
 local id = ARGV[1]
 local now = clock()
 if redis.call('EXISTS', KEYS[1]) == 0 then return 0 end

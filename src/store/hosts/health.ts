@@ -6,9 +6,9 @@
  */
 import { type AgentFacts, type HostHealth, type HostStatus, UNKNOWN_HEALTH } from '../../job/host.ts';
 import type { HostFailure } from '../hosts.ts';
-import { results } from '../jobs/read.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
+import { type Hash, milliseconds, results } from '../replies.ts';
 import { defineScript } from '../script.ts';
 
 /** The longest pause between two tries of a host that does not answer, in ms. */
@@ -17,11 +17,10 @@ export const LONGEST_PAUSE_MS = 60_000;
 /**
  * KEYS 1 health
  * ARGV 1 status (unreachable or misconfigured) 2 cause 3 remedy or "" 4 jitter, 0.8 to 1.2
- * Returns {when it may be asked again, failures in a row}.
+ * Returns when it may be asked again.
  */
 const failedScript = defineScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
 local status = ARGV[1]
 if status == 'unreachable' then status = failures < 3 and 'suspect' or 'down' end
@@ -34,7 +33,7 @@ if status == 'misconfigured' then pause = math.max(pause, 10000) end
 local retry = now + math.floor(pause * ARGV[4])
 redis.call('HSET', KEYS[1], 'status', status, 'cause', ARGV[2], 'last_failed_at', now, 'retry_at', retry)
 if ARGV[3] == '' then redis.call('HDEL', KEYS[1], 'remedy') else redis.call('HSET', KEYS[1], 'remedy', ARGV[3]) end
-return {retry, failures}
+return retry
 `);
 
 /**
@@ -43,8 +42,7 @@ return {retry, failures}
  * Returns 1 if the host had been failing or unknown before.
  */
 const contactedScript = defineScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 local before = redis.call('HGET', KEYS[1], 'status')
 redis.call('HSET', KEYS[1], 'status', 'up', 'last_contact_at', now)
 if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], 'agent', ARGV[1]) end
@@ -56,8 +54,7 @@ return 1
 
 /** KEYS 1 health ARGV 1 pause in ms */
 const pauseScript = defineScript(`
-local t = redis.call('TIME')
-redis.call('HSET', KEYS[1], 'retry_at', t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1])
+redis.call('HSET', KEYS[1], 'retry_at', clock() + ARGV[1])
 `);
 
 /** KEYS 1 health ARGV 1 fingerprint 2 "1" to replace a pinned one */
@@ -84,8 +81,8 @@ export function createHealthStore({ redis, keys }: { redis: Redis; keys: Keys })
   async function get(name: string): Promise<HostHealth> {
     const pipeline = redis.pipeline();
     pipeline.hgetall(keys.hostHealth(name)).time();
-    const [hash, [seconds, micros]] = (await results(pipeline)) as [Record<string, string>, [string, string]];
-    return { ...decode(hash), seen_at: Number(seconds) * 1000 + Math.floor(Number(micros) / 1000) };
+    const [hash, time] = (await results(pipeline)) as [Hash, [string, string]];
+    return { ...decode(hash), seen_at: milliseconds(time) };
   }
 
   return {
@@ -99,12 +96,12 @@ export function createHealthStore({ redis, keys }: { redis: Redis; keys: Keys })
       return reply === 1;
     },
     async failed(name, { status, cause, remedy }) {
-      const [retryAt] = (await failedScript(
+      const jitter = 0.8 + Math.random() * 0.4;
+      return (await failedScript(
         redis,
         [keys.hostHealth(name)],
-        [status, cause, remedy ?? '', 0.8 + Math.random() * 0.4],
-      )) as [number, number];
-      return retryAt;
+        [status, cause, remedy ?? '', jitter],
+      )) as number;
     },
     async pause(name, ms) {
       await pauseScript(redis, [keys.hostHealth(name)], [ms]);
@@ -124,7 +121,7 @@ export function createHealthStore({ redis, keys }: { redis: Redis; keys: Keys })
   };
 }
 
-function decode(hash: Record<string, string>): HostHealth {
+function decode(hash: Hash): HostHealth {
   const number = (text: string | undefined) => (text === undefined ? null : Number(text));
   return {
     ...UNKNOWN_HEALTH,

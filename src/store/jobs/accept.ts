@@ -24,8 +24,7 @@ if ARGV[7] ~= '' then
   if taken[1] then return {0, taken[1], taken[2]} end
   redis.call('HSET', KEYS[12], 'id', ARGV[1], 'fingerprint', ARGV[7])
 end
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 local due = math.max(now, tonumber(ARGV[5]))
 redis.call('SET', KEYS[2], ARGV[2])
 redis.call('HSET', KEYS[1], 'state', 'queued', 'version', 1)

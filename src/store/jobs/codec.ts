@@ -4,6 +4,7 @@
  */
 import { type Job, type JobProgress, type JobRequest, NOT_STARTED } from '../../job/record.ts';
 import { isState } from '../../job/states.ts';
+import { type Hash, pairs } from '../replies.ts';
 
 const NUMBERS = new Set<string>([
   'version',
@@ -22,8 +23,6 @@ const NUMBERS = new Set<string>([
   'stderr_bytes',
 ]);
 const OBJECTS = new Set<string>(['cancel', 'outcome']);
-
-export type Hash = Record<string, string>;
 
 /** What a request usually says; absent from its text. Values here must never change: old records rely on them. */
 const USUAL = {
@@ -79,13 +78,6 @@ function decodeField(field: string, text: string): unknown {
   if (NUMBERS.has(field)) return Number(text);
   if (OBJECTS.has(field)) return JSON.parse(text);
   return text;
-}
-
-/** `HGETALL` as a script returns it: names and values in turn. */
-export function pairs(flat: string[]): Hash {
-  const hash: Hash = {};
-  for (let i = 0; i + 1 < flat.length; i += 2) hash[flat[i] as string] = flat[i + 1] as string;
-  return hash;
 }
 
 /** An entry of the outbox: the job as of the version that is to be told. */

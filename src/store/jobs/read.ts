@@ -4,7 +4,8 @@ import { isOver, type State } from '../../job/states.ts';
 import type { SyncOutput } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
-import { decodeJob, type Hash } from './codec.ts';
+import { type Hash, results } from '../replies.ts';
+import { decodeJob } from './codec.ts';
 
 export async function getMany(redis: Redis, keys: Keys, ids: string[]): Promise<(Job | null)[]> {
   if (ids.length === 0) return [];
@@ -43,15 +44,4 @@ export async function output(redis: Redis, keys: Keys, id: string): Promise<Sync
   const kept = await redis.hgetallBuffer(keys.jobOutput(id));
   if (!kept.stdout || !kept.stderr) return null;
   return { stdout: kept.stdout, stderr: kept.stderr, truncated: kept.truncated?.toString() === '1' };
-}
-
-type Pipeline = ReturnType<Redis['pipeline']>;
-
-/** A pipeline's replies; throws the first error among them. */
-export async function results(pipeline: Pipeline): Promise<unknown[]> {
-  const replies = (await pipeline.exec()) ?? [];
-  return replies.map(([error, value]) => {
-    if (error) throw error;
-    return value;
-  });
 }

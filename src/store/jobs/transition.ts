@@ -8,8 +8,9 @@ import { isOver, type State } from '../../job/states.ts';
 import type { Change } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
+import { pairs } from '../replies.ts';
 import { defineScript } from '../script.ts';
-import { decodeJob, encodeProgress, pairs } from './codec.ts';
+import { decodeJob, encodeProgress } from './codec.ts';
 
 /** How long a record is kept after its end, in ms. */
 export const KEPT_MS = 7 * 86_400_000;
@@ -35,8 +36,7 @@ for i, state in ipairs(p.from) do
 end
 if not old then return false end
 
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 if #p.del > 0 then redis.call('HDEL', KEYS[1], unpack(p.del)) end
 redis.call('HSET', KEYS[1], 'state', p.to, 'move', p.move, unpack(p.set))
