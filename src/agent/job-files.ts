@@ -67,9 +67,13 @@ export function jobFiles(plan: JobPlan, context: SpecContext): SpoolFile[] {
   return files;
 }
 
+/** Set by the agent alone: a sweep finds a job's processes by them. */
+const OWN_NAMES = ['SLUICE_JOB_ID', 'SLUICE_JOB_MARK'];
+
 /** What goes through the gate after the start was allowed, from memory to memory. */
 export function secretsText(secrets: Record<string, string>): string {
-  return `${exports(secrets)}#end\n`;
+  const others = Object.entries(secrets).filter(([name]) => !OWN_NAMES.includes(name));
+  return `${exports(Object.fromEntries(others))}#end\n`;
 }
 
 /** Equal requests have equal hashes, whatever the order of their keys. */
