@@ -1,15 +1,19 @@
 /**
  * Reading what a command wrote. A job's user may own these files (tmux), so each is opened as hostile input: no
- * symbolic link, no FIFO that would block, regular, and never more bytes than asked for.
+ * symbolic link, no FIFO that would block, regular, never more bytes than asked for, and of the same owner as its
+ * directory: a hard link to somebody else's file is not.
  */
 import { createHash } from 'node:crypto';
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs';
-import { type FileHandle, open } from 'node:fs/promises';
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
+import { type FileHandle, open, stat } from 'node:fs/promises';
+import { dirname } from 'node:path';
 
 const SAFELY = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** How much of each stream `GET /status/{id}` carries: the tail. */
 export const TAIL_BYTES = 64 * 1024;
+
+const MAX_HASHED_BYTES = 8 * 1024 ** 3;
 
 export interface Text {
   data: string;
@@ -26,7 +30,7 @@ export function readHostileFile(path: string, maxBytes: number): string | null {
   }
   try {
     const stat = fstatSync(fd);
-    if (!stat.isFile() || stat.size > maxBytes) return null;
+    if (!stat.isFile() || stat.uid !== statSync(dirname(path)).uid || stat.size > maxBytes) return null;
     const buffer = Buffer.alloc(maxBytes);
     return buffer.toString('utf8', 0, readSync(fd, buffer, 0, maxBytes, 0));
   } finally {
@@ -73,8 +77,9 @@ export function toText(bytes: Buffer): Text {
   }
 }
 
-/** SHA-256 of the first `size` bytes, in hex. */
-export async function hashOf(path: string, size: number): Promise<string> {
+/** SHA-256 of the first `size` bytes, in hex; null where they are too many: a file may be terabytes and hold nothing. */
+export async function hashOf(path: string, size: number): Promise<string | null> {
+  if (size > MAX_HASHED_BYTES) return null;
   const hash = createHash('sha256');
   await withFile(path, async (handle) => {
     const buffer = Buffer.alloc(256 * 1024);
@@ -96,7 +101,9 @@ async function withFile<T>(path: string, use: (handle: FileHandle) => Promise<T>
     return null;
   }
   try {
-    return (await handle.stat()).isFile() ? await use(handle) : null;
+    const file = await handle.stat();
+    const isOwn = file.uid === (await stat(dirname(path))).uid;
+    return file.isFile() && isOwn ? await use(handle) : null;
   } finally {
     await handle.close();
   }
