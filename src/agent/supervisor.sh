@@ -76,7 +76,7 @@ gatekeeper() {
 # Lets the inner process begin: after its identity is on disk, and unless somebody has asked to stop the job.
 # go/ is made before `reason` is looked at, and a stop claims `reason` before it looks for go/: one of the two sees the other.
 pass_gate() {
-  [ -n "$cgroup" ] && mkdir -p "$cgroup" && echo "$1" >"$cgroup/cgroup.procs"
+  [ -n "$cgroup" ] && mkdir -p "$cgroup" && echo "$1" >"$cgroup/cgroup.procs" && : >"$dir/in/cgroup"
   identify "$1" >"$dir/child.new"
   sync "$dir/child.new" && mv "$dir/child.new" "$dir/child" && sync "$dir" || exit 0
   mkdir "$dir/go" || exit 0
@@ -196,7 +196,7 @@ finish() {
 # The record was given its room on the disk when the job was accepted: writing it in place works on a full disk.
 publish() {
   proof=group+marker
-  [ -n "$cgroup" ] && grep -qs '^populated 0' "$cgroup/cgroup.events" && proof=cgroup && rmdir "$cgroup"
+  [ -e "$dir/in/cgroup" ] && grep -qs '^populated 0' "$cgroup/cgroup.events" && proof=cgroup && rmdir "$cgroup"
   # What never began has no code: what there is belongs to the session that was opened for it.
   if [ -e "$dir/held" ] || [ ! -d "$dir/go" ]; then code=; else code=$1; fi
   set -- $left
