@@ -123,7 +123,9 @@ export function createRoutes(deps: RouteDeps): (call: Call) => Promise<object> {
     const bytes = await readRange(file, offset, Math.max(0, Math.min(limit, end - offset)));
     const { data, encoding } = toText(bytes);
     const next = offset + bytes.length;
-    return { data, ...(encoding && { encoding }), next, eof: outcome !== null && next >= end };
+    // Its own user may have cut the file since: where nothing is left to read, a reader must not wait for it.
+    const eof = outcome !== null && (next >= end || (limit > 0 && bytes.length === 0));
+    return { data, ...(encoding && { encoding }), next, eof };
   }
 }
 
