@@ -11,7 +11,7 @@ import { writeFileDurably } from './durable-file.ts';
 import type { Logger } from './log.ts';
 import { judge, type Outcome, parseExit, recordedCode, type Verdict } from './outcome.ts';
 import { hashOf, readHostileFile, sizeOf } from './output.ts';
-import { isAlive, type ProcessIdentity, parseIdentity } from './processes.ts';
+import { ageSeconds, isAlive, type ProcessIdentity, parseIdentity } from './processes.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
 import type { Supervisor } from './supervisor.ts';
 import { createTurns } from './turns.ts';
@@ -32,6 +32,7 @@ export type Follow = (job: Job) => Promise<void>;
 export function createFollow(deps: FollowDeps): Follow {
   const { registry, supervisor, bootId } = deps;
   const inTurn = createTurns();
+  let hashing: Promise<void> = Promise.resolve();
 
   /** One look at a time for each job: a nudge during a look makes another look after it. */
   function follow(job: Job): Promise<void> {
@@ -74,7 +75,7 @@ export function createFollow(deps: FollowDeps): Follow {
       await supervisor.abandon(id);
     } else {
       const child = identityIn(dir, 'child');
-      if (child && isAlive(child, bootId)) return stopIfOverdue(job);
+      if (child && isAlive(child, bootId)) return stopIfOverdue(job, child);
       await supervisor.finish(id);
     }
     const exit = parseExit(readHostileFile(join(dir, 'exit'), 4096) ?? '');
@@ -82,10 +83,12 @@ export function createFollow(deps: FollowDeps): Follow {
   }
 
   /** The timer is a process of its own, but it may have been killed along with its supervisor. */
-  async function stopIfOverdue(job: Job): Promise<void> {
+  async function stopIfOverdue(job: Job, child: ProcessIdentity): Promise<void> {
     const { job_id: id, timeout_seconds: timeout } = job.record;
     if (timeout === null || job.startedAt === null) return;
-    if (Date.now() < Date.parse(job.startedAt) + (timeout + 2) * 1000) return;
+    // The session was opened before the command began, and the clock may have been set since: the lesser of the two.
+    const seconds = Math.min(ageSeconds(child), (Date.now() - Date.parse(job.startedAt)) / 1000);
+    if (seconds < timeout + 2) return;
     if (existsSync(join(deps.jobDir(id), 'reason'))) return;
     void supervisor.stop(id, 'timeout', 'TERM', 10).then(() => follow(job));
   }
@@ -110,7 +113,8 @@ export function createFollow(deps: FollowDeps): Follow {
     const large = stdoutBytes + stderrBytes > HASH_FIRST_BYTES;
     if (!large) await hash();
     publish(job, outcome);
-    if (large) void hash().then(() => publish(job, outcome));
+    // One after the other: they share a disk, and few threads with everything else.
+    if (large) hashing = hashing.then(hash).then(() => publish(job, outcome));
   }
 
   function publish(job: Job, outcome: Outcome): void {
@@ -159,8 +163,11 @@ function verdict(state: 'ended' | 'lost', reason: string, message: string): Verd
 const identityIn = (dir: string, name: 'supervisor' | 'child'): ProcessIdentity | null =>
   parseIdentity(readHostileFile(join(dir, name), 256) ?? '');
 
-/** Between the latch and its first line a supervisor has no name yet. */
-const startedJustNow = (dir: string) => Date.now() - statSync(join(dir, 'started')).mtimeMs < 5000;
+/** Between the latch and its first line a supervisor has no name yet. A latch of the future is one of before the clock was set. */
+function startedJustNow(dir: string): boolean {
+  const age = Date.now() - statSync(join(dir, 'started')).mtimeMs;
+  return age > -1000 && age < 5000;
+}
 
 const startTime = (dir: string) => {
   const go = statSync(join(dir, 'go'), { throwIfNoEntry: false });

@@ -6,6 +6,9 @@ import { readFileSync } from 'node:fs';
 
 export const BOOT_ID_FILE = '/proc/sys/kernel/random/boot_id';
 
+/** USER_HZ: what Linux tells times in, on every architecture that Node runs on. */
+const TICKS_PER_SECOND = 100;
+
 export interface ProcessIdentity {
   pid: number;
   startTicks: string;
@@ -25,6 +28,14 @@ export function parseIdentity(line: string): ProcessIdentity | null {
 
 export function isAlive(identity: ProcessIdentity, bootId: string): boolean {
   return identity.bootId === bootId && identity.pid > 1 && startTicks(identity.pid) === identity.startTicks;
+}
+
+/** For how long it has been running, by the kernel's clock, which nobody sets. */
+export function ageSeconds(identity: ProcessIdentity): number {
+  return (
+    Number(readFileSync('/proc/uptime', 'utf8').split(' ')[0]) -
+    Number(identity.startTicks) / TICKS_PER_SECOND
+  );
 }
 
 /** The start time of a live process, in ticks since boot; null when there is none or it is a zombie. */
