@@ -9,6 +9,7 @@ import { constants } from 'node:os';
 import type { CancelRequest } from '../protocol/agent.ts';
 import type { Follow } from './follow.ts';
 import type { JobRecord } from './job-files.ts';
+import type { Logger } from './log.ts';
 import type { Outcome } from './outcome.ts';
 import { Refusal } from './refusal.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
@@ -26,6 +27,7 @@ export interface CancelDeps {
   supervisor: Pick<Supervisor, 'stop'>;
   follow: Follow;
   inTurn: Turns;
+  log: Logger;
   bootId: string;
 }
 
@@ -36,6 +38,7 @@ export function createCancel(deps: CancelDeps) {
     const job = await deps.inTurn(id, () => knownOrEntombed(id));
     if (isOver(job)) return job;
     const graceSeconds = request.grace_seconds ?? DEFAULT_GRACE_SECONDS;
+    deps.log.info({ job_id: id, signal }, 'job.cancel.asked');
     await deps.supervisor.stop(id, 'canceled', signal, graceSeconds);
     await deps.follow(job);
     await deps.registry.waitUntil(() => isOver(job), PUBLISH_MS, gone);

@@ -11,6 +11,8 @@ import { createJsonLog } from './log.ts';
 import { startAgent } from './main.ts';
 
 async function main(): Promise<void> {
+  // Directories and scripts have exactly the modes that their users need, whatever it was started from.
+  process.umask(0o022);
   const { values } = parseArgs({
     options: {
       listen: { type: 'string', default: '127.0.0.1:18443' },

@@ -3,11 +3,10 @@
  * a process, so that the lock of a killed agent, or of an earlier boot, holds nobody up.
  */
 import { readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { isAlive, parseIdentity, readBootId, startTicks } from './processes.ts';
+import { isAlive, parseIdentity, startTicks } from './processes.ts';
 
 /** @returns a function that gives it back. @throws where another agent that lives has it */
-export function takeLock(file: string): () => void {
-  const bootId = readBootId();
+export function takeLock(file: string, bootId: string): () => void {
   const mine = `${process.pid} ${startTicks(process.pid)} ${bootId}\n`;
   for (;;) {
     try {

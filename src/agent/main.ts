@@ -59,7 +59,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { log } = options;
   const policy = loadPolicy(options.policyFile);
   const spool = openSpool(options.dataDir);
-  const releaseLock = takeLock(join(options.dataDir, 'lock'));
+  const releaseLock = takeLock(join(options.dataDir, 'lock'), readBootId(options.bootIdFile));
   const isToken = createTokenCheck(loadOrMakeToken(options.tokenFile));
   const tls = await loadOrMakeCertificate(join(options.dataDir, 'tls'));
   const bootId = readBootId(options.bootIdFile);
@@ -75,7 +75,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const plan = createPlanner({ abilities, policy, storeId, bootId, runDir });
   const maxJobs = options.maxJobs ?? 1000;
   const accept = createAccept({ spool, registry, supervisor, plan, follow, scripts, maxJobs, inTurn, log });
-  const cancel = createCancel({ spool, registry, supervisor, follow, inTurn, bootId });
+  const cancel = createCancel({ spool, registry, supervisor, follow, inTurn, bootId, log });
   const ping = () => ({
     status: 'ok',
     time: new Date().toISOString(),
