@@ -9,8 +9,8 @@ import type { Followed } from '../../store/followed.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import { holdLease, type Leases, pollLease } from '../../store/leases.ts';
 import type { Schedules } from '../../store/queues.ts';
+import { LEASE_MS, whileRenewing } from '../../store/renewal.ts';
 import type { Contact, Target } from '../contact.ts';
-import { LEASE_MS, whileRenewing } from '../renewal.ts';
 import type { Ask } from './ask.ts';
 import { type DeliverCancel, owesCancel } from './cancel.ts';
 
@@ -89,23 +89,42 @@ export function createPoll(deps: {
       log.error({ host, jobs: ids }, 'poll.host_unknown');
       return putOff(host, ids, now + UNKNOWN_MS);
     }
-    const { failures, retry_at } = target.health;
-    if (failures > 0 && (retry_at ?? 0) > now) return putOff(host, ids, retry_at as number);
+    // It failed, or asked for a pause.
+    const { retry_at } = target.health;
+    if (retry_at !== null && retry_at > now) return putOff(host, ids, retry_at);
     const found = (await jobs.getMany(ids)).filter((job): job is Job => job !== null);
-    for (const job of found.filter(owesCancel)) {
-      if (!canceling.has(job.id)) canceling.set(job.id, startCancel(target, job, canceling));
-    }
-    await putOff(host, [...canceling.keys()], now + STAY_MS);
-    const questions = found.filter((job) => !owesCancel(job));
-    const held = await leases.isClaimed(holdLease(host));
-    const waiting = held ? questions.filter((job) => job.state === 'running') : [];
+    await startCancels(target, found.filter(owesCancel), canceling, now);
+    const isHeld = await leases.isClaimed(holdLease(host));
+    const { held = [], due = [] } = Object.groupBy(
+      found.filter((job) => !owesCancel(job)),
+      // Only jobs that a Full agent started are in a held request; see `hold/request.ts`.
+      (job) => (isHeld && job.state === 'running' && job.started_by === 'full' ? 'held' : 'due'),
+    );
     await putOff(
       host,
-      waiting.map(({ id }) => id),
+      held.map(({ id }) => id),
       now + HELD_MS,
     );
-    const asked = questions.filter((job) => !waiting.includes(job));
-    if (asked.length > 0) await ask(target, asked);
+    if (due.length > 0) await ask(target, due);
+  }
+
+  /** One slot is left for questions, as by starts; what finds no room waits its turn without being looked at. */
+  async function startCancels(
+    target: Target,
+    owing: Job[],
+    canceling: Map<string, Promise<void>>,
+    now: number,
+  ): Promise<void> {
+    const most = Math.max(1, target.config.max_requests - 1);
+    const waiting: string[] = [];
+    for (const job of owing) {
+      if (canceling.has(job.id)) continue;
+      if (canceling.size < most) canceling.set(job.id, startCancel(target, job, canceling));
+      else waiting.push(job.id);
+    }
+    await putOff(target.name, [...canceling.keys()], now + STAY_MS);
+    const turns = waiting.map((id, i) => [id, now + LOOK_MS * (1 + Math.floor(i / most))] as const);
+    await followed.askAt(target.name, new Map(turns));
   }
 
   /** Not waited for: a cancel takes as long as its grace, and the other jobs' questions are due. */

@@ -1,0 +1,46 @@
+/** Jobs that are followed while their host, its agent or a cancel makes it hard. */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Workers } from '../../src/workers/main.ts';
+import { type BaseAgent, type Generation, startBaseAgent } from '../helpers/base-agent.ts';
+import { startRedis, type TestRedis } from '../helpers/redis.ts';
+import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+import { endOf, startTestWorkers, stateOf } from '../helpers/workers.ts';
+
+let redis: TestRedis;
+let stores: Stores;
+let workers: Workers;
+const agents: BaseAgent[] = [];
+
+beforeAll(async () => {
+  redis = await startRedis();
+  stores = await openStores(redis.url);
+  workers = await startTestWorkers(redis.url, stores);
+}, 30_000);
+
+afterAll(async () => {
+  await workers?.close();
+  for (const agent of agents) await agent.close();
+  await stores?.close();
+  await redis?.stop();
+});
+
+async function register(name: string, generation: Generation): Promise<BaseAgent> {
+  const agent = await startBaseAgent({ generation, rate: null });
+  agents.push(agent);
+  const { address, token, fingerprint } = agent;
+  await stores.hosts.put(name, { address, token, tls: { fingerprint } });
+  return agent;
+}
+
+it('a job of a Base agent is asked about though a request is held on its host', async () => {
+  await register('both', 'B');
+  const { id } = await stores.submit(newJob({ host: 'both', command: 'sleep 3; exit 5' }));
+  await stateOf(stores, id, 'running');
+  // As if a Full agent had come there: some process holds a request about its jobs.
+  const hold = setInterval(() => void stores.leases.claim('hold:both', 'another process', 8_000), 200);
+  try {
+    expect(await endOf(stores, id, 15_000)).toMatchObject({ state: 'failed', outcome: { return_code: 5 } });
+  } finally {
+    clearInterval(hold);
+  }
+});
