@@ -8,7 +8,7 @@ import { createHash, X509Certificate } from 'node:crypto';
 import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { hostname } from 'node:os';
 import { join } from 'node:path';
-import { ensureDirectory } from './scripts.ts';
+import { checkSecret, ensureDirectory } from './private-files.ts';
 
 const TEN_YEARS_MS = 10 * 365 * 24 * 3600 * 1000;
 
@@ -30,6 +30,7 @@ export async function loadOrMakeCertificate(directory: string): Promise<TlsIdent
     renameSync(`${keyFile}.new`, keyFile);
     renameSync(`${certFile}.new`, certFile);
   }
+  checkSecret(keyFile);
   const cert = readFileSync(certFile, 'utf8');
   return { key: readFileSync(keyFile, 'utf8'), cert, fingerprint: fingerprintOf(cert) };
 }

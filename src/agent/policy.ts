@@ -3,9 +3,11 @@
  * could change is worse than none: then the agent does not start.
  */
 import { existsSync, readFileSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';
 import { USER_NAME } from '../protocol/agent.ts';
+import { checkHands } from './private-files.ts';
 
 export const DEFAULT_POLICY_FILE = '/etc/sluice/agent-policy.json';
 
@@ -32,6 +34,8 @@ export function loadPolicy(file: string | undefined): Policy {
   if (stat.uid !== 0) throw new Error(`the policy file ${path} must be owned by root`);
   if ((stat.mode & 0o022) !== 0)
     throw new Error(`the policy file ${path} must not be writable by group or others`);
+  // Whoever can remove the file can make everybody allowed.
+  checkHands(dirname(path));
   let parsed: unknown;
   try {
     parsed = JSON.parse(readFileSync(path, 'utf8'));

@@ -6,30 +6,23 @@
  * from beside this module; in the bundle esbuild has put their text into EMBEDDED_SCRIPTS.
  */
 import { createHash } from 'node:crypto';
-import {
-  chmodSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeFileSync,
-} from 'node:fs';
+import { chmodSync, existsSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 const NAMES = ['supervisor.sh', 'processes.sh', 'inner.sh', 'tmux.sh', 'pane.sh'] as const;
 
 declare const EMBEDDED_SCRIPTS: Record<string, string> | undefined;
 
-/** Installs the scripts below `binDir` unless this very version is there. @returns its directory */
+/** Installs the scripts below `binDir` unless this very version is there, and whole. @returns its directory */
 export function installScripts(binDir: string): string {
   const texts = NAMES.map((name) => [name, scriptText(name)] as const);
   const version = createHash('sha256').update(JSON.stringify(texts)).digest('hex').slice(0, 16);
   const target = join(binDir, version);
-  if (existsSync(target)) return target;
+  if (texts.every(([name, text]) => readIfThere(join(target, name)) === text)) return target;
+  // A power cut can leave files that are empty: nothing can be running from those.
+  rmSync(target, { recursive: true, force: true });
   const fresh = mkdtempSync(join(binDir, 'new-'));
-  for (const [name, text] of texts) writeFileSync(join(fresh, name), text, { mode: 0o755 });
+  for (const [name, text] of texts) writeFileSync(join(fresh, name), text, { mode: 0o755, flush: true });
   chmodSync(fresh, 0o755);
   try {
     renameSync(fresh, target);
@@ -40,14 +33,15 @@ export function installScripts(binDir: string): string {
   return target;
 }
 
+function readIfThere(path: string): string | null {
+  try {
+    return readFileSync(path, 'utf8');
+  } catch {
+    return null;
+  }
+}
+
 function scriptText(name: string): string {
   if (typeof EMBEDDED_SCRIPTS !== 'undefined') return EMBEDDED_SCRIPTS[name] ?? '';
   return readFileSync(new URL(name, import.meta.url), 'utf8');
-}
-
-/** Makes the directory if there is none, with exactly this mode whatever the umask is. */
-export function ensureDirectory(path: string, mode: number): void {
-  if (existsSync(path)) return;
-  mkdirSync(path, { recursive: true, mode });
-  chmodSync(path, mode);
 }

@@ -17,7 +17,7 @@ import { chmod, chown, mkdir, open, rename, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path';
 import { deleteTree } from './delete-tree.ts';
 import { writeFileDurably } from './durable-file.ts';
-import { ensureDirectory } from './scripts.ts';
+import { ensureDirectory } from './private-files.ts';
 
 /** A twentieth of the disk is what isTight wants free, but within these. */
 const MIN_ROOM_BYTES = 64 * 1024 * 1024;

@@ -3,8 +3,9 @@
  */
 import { createHash, randomBytes, timingSafeEqual } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { checkSecret } from './private-files.ts';
 
-/** Reads the token, or makes one: 32 random bytes, base64url, mode 0600. @throws if the file is empty */
+/** Reads the token, or makes one: 32 random bytes, base64url, mode 0600. @throws where it is too short, or open to others */
 export function loadOrMakeToken(file: string): string {
   try {
     writeFileSync(file, `${randomBytes(32).toString('base64url')}\n`, {
@@ -15,6 +16,7 @@ export function loadOrMakeToken(file: string): string {
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error;
   }
+  checkSecret(file);
   const token = readFileSync(file, 'utf8').trim();
   if (token.length < 16) throw new Error(`the token file ${file} holds fewer than 16 characters`);
   return token;
