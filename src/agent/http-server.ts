@@ -4,12 +4,19 @@
  */
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { createServer, type Server } from 'node:https';
+import type { Socket } from 'node:net';
 import type { Logger } from './log.ts';
 import { Refusal } from './refusal.ts';
 
 const MAX_BODY_BYTES = 1024 * 1024;
-const MAX_CONNECTIONS = 1024;
+const MAX_CONNECTIONS = 2048;
+/** One address cannot take the places of all others, with or without a token. */
+const MAX_CONNECTIONS_OF_ADDRESS = 1024;
+const HANDSHAKE_TIMEOUT_MS = 10_000;
 const HEADERS_TIMEOUT_MS = 10_000;
+/** How often the two timeouts for requests are looked at. */
+const CHECK_TIMEOUTS_MS = 5000;
+const REFUSED_LOG_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 30_000;
 /** Longer than clients keep an idle connection, so that it is they who close it. */
 const KEEP_ALIVE_MS = 65_000;
@@ -36,6 +43,8 @@ export function createHttpServer(deps: HttpServerDeps): Server {
     {
       ...deps.tls,
       minVersion: 'TLSv1.2',
+      handshakeTimeout: HANDSHAKE_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_TIMEOUTS_MS,
       headersTimeout: HEADERS_TIMEOUT_MS,
       requestTimeout: REQUEST_TIMEOUT_MS,
       keepAliveTimeout: KEEP_ALIVE_MS,
@@ -43,7 +52,17 @@ export function createHttpServer(deps: HttpServerDeps): Server {
     (request, response) => void serve(request, response),
   );
   server.maxConnections = MAX_CONNECTIONS;
+  limitPerAddress(server);
+  const refused = { count: 0, loggedAt: 0 };
   return server;
+
+  /** One line says it for all of ten seconds: nobody can fill the host's log. */
+  function noteRefused(peer: string | undefined): void {
+    refused.count++;
+    if (Date.now() - refused.loggedAt < REFUSED_LOG_MS) return;
+    deps.log.warn({ peer, count: refused.count }, 'agent.token.refused');
+    Object.assign(refused, { count: 0, loggedAt: Date.now() });
+  }
 
   async function serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const gone = new AbortController();
@@ -61,6 +80,7 @@ export function createHttpServer(deps: HttpServerDeps): Server {
   async function answer(request: IncomingMessage, gone: AbortSignal): Promise<object> {
     const token = request.headers['x-agent-token'];
     if (!deps.isToken(typeof token === 'string' ? token : undefined)) {
+      noteRefused(request.socket.remoteAddress);
       throw new Refusal(403, 'invalid_token', 'the header X-Agent-Token is missing or wrong');
     }
     const url = parseUrl(request.url ?? '/');
@@ -77,6 +97,21 @@ export function createHttpServer(deps: HttpServerDeps): Server {
     deps.log.error({ method: request.method, err: error }, 'agent.request.failed');
     return new Refusal(500, 'internal', 'the agent failed; its log says why');
   }
+}
+
+function limitPerAddress(server: Server): void {
+  const open = new Map<string, number>();
+  server.on('connection', (socket: Socket) => {
+    const address = socket.remoteAddress ?? '';
+    const count = (open.get(address) ?? 0) + 1;
+    if (count > MAX_CONNECTIONS_OF_ADDRESS) return void socket.destroy();
+    open.set(address, count);
+    socket.once('close', () => {
+      const left = open.get(address)! - 1;
+      if (left === 0) open.delete(address);
+      else open.set(address, left);
+    });
+  });
 }
 
 function reply(response: ServerResponse, status: number, body: object): void {
