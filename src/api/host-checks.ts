@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { AgentPort, DialHost } from '../job/agent-port.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 import type { AgentFacts, HostConfig } from '../job/host.ts';
+import { MISCONFIGURED } from '../job/remedies.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Wake } from '../store/queues.ts';
 import type { Calling } from './calling.ts';
@@ -63,8 +64,9 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
   }
 
   async function recordFailure(host: HostConfig, error: SluiceError): Promise<Check[]> {
-    const { at, remedy } = FAULTS[error.code] ?? { at: 'reachable', remedy: 'See the log of the agent.' };
-    const status = at === 'reachable' ? 'unreachable' : 'misconfigured';
+    const at = FAILED_AT[error.code] ?? 'reachable';
+    const remedy = REMEDIES[error.code] ?? 'See the log of the agent.';
+    const status = error.code in MISCONFIGURED ? 'misconfigured' : 'unreachable';
     await hosts.failed(host.name, { status, cause: error.message, remedy });
     const before = CHECKS.slice(0, CHECKS.indexOf(at)).map(passed);
     const after = CHECKS.slice(before.length + 1).map(untold);
@@ -124,30 +126,18 @@ function checkClock({ clock_skew_ms }: AgentFacts): Check {
   };
 }
 
-/** Where a failed ping shows what is wrong: everything before it was passed. */
-const FAULTS: Partial<Record<ErrorCode, { at: Check['name']; remedy: string }>> = {
-  agent_unreachable: {
-    at: 'reachable',
-    remedy: 'Is the agent running, and does a firewall let the gateway in?',
-  },
-  agent_reply_lost: {
-    at: 'reachable',
-    remedy: 'Something listens there but does not answer: see the log of the agent.',
-  },
-  agent_reply_invalid: {
-    at: 'reachable',
-    remedy: 'Something else than an agent answers there: check the address.',
-  },
-  agent_certificate_changed: {
-    at: 'certificate',
-    remedy:
-      'If the agent was reinstalled on purpose, take its certificate with :trust; else find out who answers there.',
-  },
-  agent_token_refused: { at: 'token', remedy: "Set the host's token to the one in the agent's token file." },
-  agent_address_refused: {
-    at: 'token',
-    remedy: "Add the gateway's address to the agent's list of allowed addresses.",
-  },
+/** Where a failed ping shows what is wrong, if that is not its reachability: everything before it was passed. */
+const FAILED_AT: Partial<Record<ErrorCode, Check['name']>> = {
+  agent_certificate_changed: 'certificate',
+  agent_token_refused: 'token',
+  agent_address_refused: 'token',
+};
+
+const REMEDIES: Partial<Record<ErrorCode, string>> = {
+  ...MISCONFIGURED,
+  agent_unreachable: 'Is the agent running, and does a firewall let the gateway in?',
+  agent_reply_lost: 'Something listens there but does not answer: see the log of the agent.',
+  agent_reply_invalid: 'Something else than an agent answers there: check the address.',
 };
 
 function passed(name: Check['name']): Check {

@@ -5,6 +5,7 @@ import type { ApiKeyStore } from '../store/api-keys.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import type { Feed } from '../store/feed.ts';
 import type { HostStore } from '../store/hosts.ts';
+import { createInSlot } from '../store/in-slot.ts';
 import type { Cancel } from '../store/jobs/cancel.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Wake } from '../store/queues.ts';
@@ -67,7 +68,8 @@ interface Made {
 export function registerRoutes(app: Api, given: Given & Made): void {
   const waits = createWaits(given);
   const changeTail = createChangeTail(given.feed);
-  const calling = createCalling(given);
+  const inSlot = createInSlot(given);
+  const calling = createCalling({ hosts: given.hosts, inSlot });
   const pageTokens = createPageTokens(given.sealer.pepper);
   const deps = { ...given, waits, changeTail, calling, pageTokens };
   app.addHook('onClose', async () => {

@@ -4,7 +4,7 @@
  * may have acted.
  */
 import type { SluiceError } from './errors.ts';
-import type { AgentFacts, HostTls } from './host.ts';
+import type { AgentFacts, HostConfig, HostHealth, HostTls } from './host.ts';
 import type { CancelOrder, Job } from './record.ts';
 import type { Report } from './report.ts';
 
@@ -17,6 +17,12 @@ export interface DialHost {
   /** For `pin: "first_use"`: the certificate seen before, or null for "take what is shown and tell". */
   pinned_fingerprint: string | null;
   launcher: boolean;
+}
+
+/** @param token the host's, opened */
+export function dialHost(host: HostConfig, health: HostHealth, token: string): DialHost {
+  const { name, address, tls, launcher } = host;
+  return { name, address, tls, launcher, pinned_fingerprint: health.pinned_fingerprint, token };
 }
 
 /** A start. Everything about it is fixed in the record before it is sent. */

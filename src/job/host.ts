@@ -72,6 +72,11 @@ export interface HostHealth {
   seen_at: number;
 }
 
+/** How long the host is still to be left alone, in ms; by Redis' clock, as `retry_at` is. */
+export function pauseLeftMs({ retry_at, seen_at }: Pick<HostHealth, 'retry_at' | 'seen_at'>): number {
+  return Math.max(0, (retry_at ?? 0) - seen_at);
+}
+
 export const UNKNOWN_HEALTH: HostHealth = {
   status: 'unknown',
   cause: null,

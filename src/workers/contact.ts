@@ -1,11 +1,13 @@
 /**
  * Contact with hosts: whom to dial, what is known of the agent there, and what each request's success or failure
- * says about the host. A host's trouble is recorded here, and only here; it is never a job's.
+ * says about the host. A host's trouble is recorded here (and by `:check`, which asks on purpose); it is never a
+ * job's.
  */
 import type { Logger } from 'pino';
-import type { AgentPort, DialHost } from '../job/agent-port.ts';
+import { type AgentPort, type DialHost, dialHost } from '../job/agent-port.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 import type { AgentFacts, HostConfig, HostHealth } from '../job/host.ts';
+import { MISCONFIGURED } from '../job/remedies.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Wake } from '../store/queues.ts';
 
@@ -63,12 +65,12 @@ export function createContact(deps: {
   }
 
   async function recordFailure(target: Target, what: string, error: SluiceError): Promise<void> {
-    const trouble = TROUBLES[error.code];
+    const remedy = MISCONFIGURED[error.code];
     if (error.code === 'agent_busy') {
       const seconds = Number(error.fields.retry_after ?? 1);
       await hosts.pause(target.name, Math.min(Math.max(seconds, 1), 300) * 1_000);
-    } else if (trouble) {
-      await failed(target, 'misconfigured', error.message, trouble);
+    } else if (remedy) {
+      await failed(target, 'misconfigured', error.message, remedy);
     } else if (
       SILENCES.has(error.code) ||
       // One question that breaks an agent's reply says nothing about the host; a ping or a start does.
@@ -96,16 +98,7 @@ export function createContact(deps: {
     async target(name) {
       const [config, health] = await Promise.all([hosts.get(name), hosts.health(name)]);
       if (!config) return null;
-      return {
-        name,
-        address: config.address,
-        token: hosts.openToken(config),
-        tls: config.tls,
-        pinned_fingerprint: health.pinned_fingerprint,
-        launcher: config.launcher,
-        config,
-        health,
-      };
+      return { ...dialHost(config, health, hosts.openToken(config)), config, health };
     },
     known,
     async facts(target, { fresh = false } = {}) {
@@ -134,11 +127,3 @@ function isRecent({ last_contact_at: time, seen_at }: HostHealth): boolean {
 
 /** Failures in which the host did not answer, or nothing that an agent would. */
 const SILENCES = new Set<ErrorCode>(['agent_unreachable', 'agent_reply_lost', 'agent_reply_invalid']);
-
-/** What an operator can do about a host that is set up wrongly. */
-const TROUBLES: Partial<Record<ErrorCode, string>> = {
-  agent_token_refused: "Set the host's token to the one in the agent's token file.",
-  agent_certificate_changed:
-    'If the agent was reinstalled on purpose, take its new certificate with the verb :trust; else find out who answers there.',
-  agent_address_refused: "Add the gateway's address to the agent's list of allowed addresses.",
-};

@@ -10,8 +10,8 @@ import type { Feed } from '../store/feed.ts';
 import type { Followed } from '../store/followed.ts';
 import { holdLease, type Leases } from '../store/leases.ts';
 import type { Wake } from '../store/queues.ts';
+import { LEASE_MS, whileRenewing } from '../store/renewal.ts';
 import type { Held } from './hold/request.ts';
-import { LEASE_MS, whileRenewing } from './renewal.ts';
 
 /** How often hosts are looked for that nobody holds. */
 const LOOK_MS = 5_000;

@@ -10,6 +10,7 @@ import { createAgentPort } from '../net/agents.ts';
 import { createFeed } from '../store/feed.ts';
 import { createFollowed } from '../store/followed.ts';
 import { createHostStore } from '../store/hosts.ts';
+import { createInSlot } from '../store/in-slot.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
@@ -33,7 +34,6 @@ import { createPoll } from './follow/poll.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
 import { createQueueWorker } from './queue.ts';
-import { createInSlot } from './slot.ts';
 import { createSweep } from './sweep.ts';
 
 export interface Workers {

@@ -4,12 +4,12 @@
  */
 import type { Logger } from 'pino';
 import { SluiceError } from '../../job/errors.ts';
-import type { AgentFacts } from '../../job/host.ts';
+import { type AgentFacts, pauseLeftMs } from '../../job/host.ts';
+import type { InSlot } from '../../store/in-slot.ts';
 import type { Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
+import { LEASE_MS, whileRenewing } from '../../store/renewal.ts';
 import type { Contact, Target } from '../contact.ts';
-import { LEASE_MS, whileRenewing } from '../renewal.ts';
-import type { InSlot } from '../slot.ts';
 import type { Start } from './start.ts';
 
 /** How long a slot is waited for to ask an agent what it can. */
@@ -69,7 +69,7 @@ export function createDrain(deps: {
     const { waiting, lookInMs } = await mailbox.take(target.name, { maxRequests: 0, leaseMs: 0, most: 0 });
     if (waiting === 0) return null;
     const { draining } = target.health;
-    const pauseMs = pauseLeft(target);
+    const pauseMs = pauseLeftMs(target.health);
     if (draining || pauseMs > 0) {
       await lookAgain(target.name, draining ? LONGEST_DELAY_MS : pauseMs);
       return 'later';
@@ -78,11 +78,11 @@ export function createDrain(deps: {
     const known = contact.known(target);
     if (known) return known;
     try {
-      return await inSlot(target, { patienceMs: PATIENCE_MS }, () => contact.facts(target));
+      return await inSlot(target.config, { patienceMs: PATIENCE_MS }, () => contact.facts(target));
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       log.debug({ host: target.name, code: error.code }, 'dispatch.host_not_ready');
-      await lookAgain(target.name, Math.max(pauseLeft(target), 1_000));
+      await lookAgain(target.name, Math.max(pauseLeftMs(target.health), 1_000));
       return 'later';
     }
   }
@@ -122,9 +122,4 @@ export function createDrain(deps: {
   async function lookAgain(host: string, inMs: number): Promise<void> {
     await wake.dispatch(host, Math.min(Math.max(Math.ceil(inMs), 1), LONGEST_DELAY_MS));
   }
-}
-
-/** How long the host is still to be left alone, in ms. */
-function pauseLeft({ health }: Target): number {
-  return (health.retry_at ?? 0) - health.seen_at;
 }

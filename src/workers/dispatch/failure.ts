@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
+import { pauseLeftMs } from '../../job/host.ts';
 import { outcome } from '../../job/outcome.ts';
 import { LOST_PAUSE_MS } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
@@ -155,5 +156,5 @@ export function createStartFailure(deps: {
 /** What the agent asked for, else what the host's failures so far make of it. */
 function pauseMs(target: Target, error: SluiceError): number {
   const asked = Number(error.fields.retry_after ?? 0) * 1_000;
-  return Math.max(asked, (target.health.retry_at ?? 0) - target.health.seen_at, 0);
+  return Math.max(asked, pauseLeftMs(target.health));
 }

@@ -11,10 +11,10 @@ import type { Job } from '../../job/record.ts';
 import type { Report } from '../../job/report.ts';
 import { settleSilence } from '../../job/settle.ts';
 import type { Followed } from '../../store/followed.ts';
+import type { InSlot } from '../../store/in-slot.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
-import type { InSlot } from '../slot.ts';
 import type { Overtime } from './overtime.ts';
 
 /** Jobs asked about in one go: one request on Full agents, one request each on Base. */
@@ -47,7 +47,7 @@ export function createAsk(deps: {
   /** @returns false if the host should not be asked further now */
   async function askBatch(target: Target, batch: Job[]): Promise<boolean> {
     try {
-      await inSlot(target, { patienceMs: 0 }, () => askAndSettle(target, batch));
+      await inSlot(target.config, { patienceMs: 0 }, () => askAndSettle(target, batch));
       return true;
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;

@@ -8,10 +8,10 @@ import { SluiceError } from '../../job/errors.ts';
 import { outcome } from '../../job/outcome.ts';
 import type { Job } from '../../job/record.ts';
 import type { Followed } from '../../store/followed.ts';
+import type { InSlot } from '../../store/in-slot.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
-import type { InSlot } from '../slot.ts';
 
 /** Between two deliveries of a cancel that has not led to a proof, in ms. */
 const AGAIN_MS = 5_000;
@@ -38,7 +38,7 @@ export function createDeliverCancel(deps: {
     const order = job.cancel;
     if (!order) return;
     try {
-      const { report, unproven } = await inSlot(target, { patienceMs: AGAIN_MS }, () =>
+      const { report, unproven } = await inSlot(target.config, { patienceMs: AGAIN_MS }, () =>
         contact.attempt(target, 'cancel', () => agents.cancel(target, job, order)),
       );
       await jobs.note(job, { cancel_delivered_at: await jobs.now() });

@@ -9,10 +9,10 @@ import { SluiceError } from '../../job/errors.ts';
 import { FIRST_PAUSE_MS } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
 import type { Followed } from '../../store/followed.ts';
+import type { InSlot } from '../../store/in-slot.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
-import type { InSlot } from '../slot.ts';
 
 /** How long one request is held, in seconds: below what proxies and firewalls drop. */
 const HELD_SECONDS = 25;
@@ -109,7 +109,7 @@ export function createHeld(deps: {
       // The end of a job is committed with the ends of its output, which are read from the host.
       const moved =
         report.kind === 'ended'
-          ? await inSlot(target, { patienceMs: PATIENCE_MS }, () => commit(target, job, report))
+          ? await inSlot(target.config, { patienceMs: PATIENCE_MS }, () => commit(target, job, report))
           : await commit(target, job, report);
       if (moved) changed = true;
     }
