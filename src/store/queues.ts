@@ -68,6 +68,8 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
     },
     schedules: {
       async set(host, everyMs) {
+        // Asked of Redis, because another process may have set or removed it; set again it would begin anew.
+        if ((await follow.getJobScheduler(host))?.every === everyMs) return;
         // Spread over the interval, so that a fleet's questions do not come at once.
         const startDate = Date.now() + Math.floor(Math.random() * everyMs);
         await follow.upsertJobScheduler(host, { every: everyMs, startDate }, { name: 'ask', data: { host } });

@@ -41,13 +41,10 @@ export function createPoll(deps: {
   log: Logger;
 }): Poll {
   const { jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, stopping, log } = deps;
-  /** What this process last set; a repetition is only changed when its interval changes. */
-  const intervals = new Map<string, number>();
 
   return async (host) => {
     const entries = await followed.of(host);
     if (entries.length === 0) {
-      intervals.delete(host);
       await schedules.remove(host);
       return;
     }
@@ -147,15 +144,11 @@ export function createPoll(deps: {
   async function repeat(host: string): Promise<void> {
     const entries = await followed.of(host);
     if (entries.length === 0) {
-      intervals.delete(host);
       await schedules.remove(host);
       return;
     }
     const now = await jobs.now();
-    const every = intervalMs(entries.map(({ at }) => Math.max(at - now, STAY_MS)));
-    if (intervals.get(host) === every) return;
-    await schedules.set(host, every);
-    intervals.set(host, every);
+    await schedules.set(host, intervalMs(entries.map(({ at }) => Math.max(at - now, STAY_MS))));
   }
 }
 
