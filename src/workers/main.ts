@@ -31,6 +31,7 @@ import { createAsk } from './follow/ask.ts';
 import { createDeliverCancel } from './follow/cancel.ts';
 import { createOvertime } from './follow/overtime.ts';
 import { createPoll } from './follow/poll.ts';
+import { createSilence } from './follow/silence.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
 import { createQueueWorker } from './queue.ts';
@@ -82,7 +83,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   const feed = await createFeed({ redis, subscriber, keys });
   const agents = createAgentPort();
 
-  const contact = createContact({ hosts, agents, wake, log });
+  const contact = createContact({ hosts, followed, agents, wake, log });
   const onFollowed = (job: Job) => {
     if (job.started_by === 'full') holds.want(job.host);
     void wake.follow(job.host).catch((err: unknown) => log.warn({ host: job.host, err }, 'poll.not_woken'));
@@ -102,8 +103,11 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   const drain = createDrain({ mailbox, contact, inSlot, start, wake, accepted, stopping: stop.signal, log });
 
   const overtime = createOvertime({ jobs, agents, contact, log });
-  const ask = createAsk({ jobs, followed, inSlot, agents, contact, commit, overtime, log });
-  const deliverCancel = createDeliverCancel({ jobs, followed, agents, contact, inSlot, commit, log });
+  const silence = createSilence({ jobs, contact, log });
+  const ask = createAsk({ jobs, followed, inSlot, agents, contact, commit, overtime, silence });
+  const deliverCancel = createDeliverCancel({
+    ...{ jobs, followed, agents, contact, inSlot, commit, silence, log },
+  });
   const poll = createPoll({
     ...{ jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, log },
     stopping: stop.signal,

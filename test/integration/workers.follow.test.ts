@@ -4,6 +4,7 @@ import type { Workers } from '../../src/workers/main.ts';
 import { type BaseAgent, type Generation, startBaseAgent } from '../helpers/base-agent.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+import { until } from '../helpers/until.ts';
 import { endOf, startTestWorkers, stateOf } from '../helpers/workers.ts';
 
 let redis: TestRedis;
@@ -44,3 +45,30 @@ it('a job of a Base agent is asked about though a request is held on its host', 
     clearInterval(hold);
   }
 });
+
+it('a cancel that cannot be delivered ends in lost, and is delivered once the host is back', async () => {
+  const agent = await register('away', 'B');
+  const fields = { host: 'away', command: 'sleep 300', poll_interval: 1, lost_after_seconds: 3 };
+  const { id } = await stores.submit(newJob(fields));
+  await stateOf(stores, id, 'running');
+  await agent.stopListening();
+  await stores.cancel(id, { signal: 'TERM', grace_seconds: 0, reason: null }, 'test');
+  expect(await until(inState(id, 'away', 'lost'), { timeoutMs: 30_000 })).toMatchObject({
+    outcome: { kind: 'silent' },
+  });
+  await agent.startListening();
+  await until(inState(id, 'away', 'canceled'), { timeoutMs: 30_000 });
+  const job = await stores.jobs.get(id);
+  expect(job).toMatchObject({ outcome: { kind: 'canceled', proof: 'group+marker' } });
+  expect(job?.recovered_at).not.toBeNull();
+}, 90_000);
+
+/** Whether the job is in this state, with all pauses of its host over. */
+function inState(id: string, host: string, state: string) {
+  return async () => {
+    await stores.redis.hdel(stores.keys.hostHealth(host), 'retry_at');
+    await stores.followed.askAt(host, new Map([[id, 0]]));
+    const job = await stores.jobs.get(id);
+    return job?.state === state && job;
+  };
+}

@@ -2,20 +2,18 @@
  * Asking one host about its jobs: one round of a poll. Delivers what cancels are owed, asks about the jobs that
  * are due, commits what the host says, and sets the time of each job's next question.
  */
-import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
-import type { Move } from '../../job/move.ts';
 import { LOST_PAUSE_MS, pauseMs } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
 import type { Report } from '../../job/report.ts';
-import { settleSilence } from '../../job/settle.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
 import type { Overtime } from './overtime.ts';
+import type { Silence } from './silence.ts';
 
 /** Jobs asked about in one go: one request on Full agents, one request each on Base. */
 const BATCH = { full: 200, base: 20 };
@@ -25,16 +23,16 @@ const BUSY_PAUSE_MS = 200;
 export type Ask = (target: Target, due: Job[]) => Promise<void>;
 
 export function createAsk(deps: {
-  jobs: Pick<JobStore, 'transition' | 'note' | 'now'>;
+  jobs: Pick<JobStore, 'now'>;
   followed: Pick<Followed, 'askAt'>;
   inSlot: InSlot;
   agents: Pick<AgentPort, 'ask'>;
-  contact: Pick<Contact, 'attempt' | 'facts' | 'target'>;
+  contact: Pick<Contact, 'attempt' | 'facts'>;
   commit: Commit;
   overtime: Overtime;
-  log: Logger;
+  silence: Silence;
 }): Ask {
-  const { jobs, followed, inSlot, agents, contact, commit, overtime, log } = deps;
+  const { jobs, followed, inSlot, agents, contact, commit, overtime, silence } = deps;
 
   return async (target, due) => {
     const size = due.every((job) => job.started_by === 'full') ? BATCH.full : BATCH.base;
@@ -52,7 +50,7 @@ export function createAsk(deps: {
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       if (error.code === 'host_busy') await putOff(target.name, batch, BUSY_PAUSE_MS);
-      else await failed(target, batch);
+      else await putOff(target.name, batch, (await silence.ofHost(target, batch)).pauseMs);
       return false;
     }
   }
@@ -76,40 +74,11 @@ export function createAsk(deps: {
     await followed.askAt(target.name, new Map([[job.id, now + pauseOf(next, now)]]));
   }
 
-  /** The host answers, but not about this job (a reply that its agent cannot make): silence of its own. */
+  /** The host answers, but not about this job: a reply that its agent cannot make. */
   async function unanswered(target: Target, job: Job, error: SluiceError): Promise<void> {
-    const moment = { now: await jobs.now(), skewMs: 0 };
-    const asks = job.unanswered_asks + 1;
-    await jobs.note(job, { unanswered_asks: asks });
     const pauseMs = job.poll_interval * 1_000;
-    const silence = { since: moment.now, silentMs: asks * pauseMs, asks };
-    await fallSilent(job, settleSilence(job, silence, moment), error.message);
+    await silence.ofJob(job, error, pauseMs);
     await putOff(target.name, [job], pauseMs);
-  }
-
-  /** The host did not answer: that is not the jobs' fault, but it is said of each. */
-  async function failed(target: Target, batch: Job[]): Promise<void> {
-    const after = await contact.target(target.name);
-    const moment = { now: await jobs.now(), skewMs: 0 };
-    const { silent_since, silent_ms, silent_asks, retry_at, status } = after?.health ?? target.health;
-    if (status === 'up') {
-      // It asked for a pause, or this one question failed.
-      await putOff(target.name, batch, Math.max((retry_at ?? 0) - moment.now, 1_000));
-      return;
-    }
-    const silence = { since: silent_since ?? moment.now, silentMs: silent_ms, asks: silent_asks };
-    for (const job of batch) {
-      await fallSilent(job, settleSilence(job, silence, moment), 'the host does not answer');
-    }
-    await putOff(target.name, batch, Math.max((retry_at ?? 0) - moment.now, 1_000));
-  }
-
-  async function fallSilent(job: Job, move: Move | null, cause: string): Promise<void> {
-    if (!move) return;
-    const moved = await jobs.transition(job, job.state, move.to as never, move.change);
-    const { id, host, state } = job;
-    if (moved)
-      log.warn({ job: id, host, from: state, to: move.to, why: move.change.why, cause }, 'job.moved');
   }
 
   async function putOff(host: string, batch: Job[], inMs: number): Promise<void> {

@@ -6,14 +6,18 @@ import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { outcome } from '../../job/outcome.ts';
+import { LOST_PAUSE_MS, pauseMs as pauseByAge } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { Silence } from './silence.ts';
 
-/** Between two deliveries of a cancel that has not led to a proof, in ms. */
+/** How long a slot is waited for. */
+const PATIENCE_MS = 5_000;
+/** Between two deliveries of a cancel that has not led to a proof, in ms; at first. */
 const AGAIN_MS = 5_000;
 
 export type DeliverCancel = (target: Target, job: Job) => Promise<void>;
@@ -30,18 +34,22 @@ export function createDeliverCancel(deps: {
   contact: Pick<Contact, 'attempt'>;
   inSlot: InSlot;
   commit: Commit;
+  silence: Silence;
   log: Logger;
 }): DeliverCancel {
-  const { jobs, followed, agents, contact, inSlot, commit, log } = deps;
+  const { jobs, followed, agents, contact, inSlot, commit, silence, log } = deps;
 
   return async (target, job) => {
     const order = job.cancel;
     if (!order) return;
+    const pauseMs = againMs(job, await jobs.now());
     try {
-      const { report, unproven } = await inSlot(target.config, { patienceMs: AGAIN_MS }, () =>
+      const { report, unproven } = await inSlot(target.config, { patienceMs: PATIENCE_MS }, () =>
         contact.attempt(target, 'cancel', () => agents.cancel(target, job, order)),
       );
-      await jobs.note(job, { cancel_delivered_at: await jobs.now() });
+      // A lost job that its host cannot tell more about is as stopped as it can be: nothing is owed any more.
+      const settled = job.state === 'lost' && report.kind === 'vanished';
+      await jobs.note(job, { cancel_delivered_at: await jobs.now(), ...(settled && { cancel: null }) });
       if (unproven && report.kind !== 'ended') await endUnproven(job);
       // The agent leaves a tombstone for a token that it never saw: nothing will start under it.
       else if (report.kind === 'unknown') await commit(target, job, { kind: 'never_ran', message: null });
@@ -49,9 +57,17 @@ export function createDeliverCancel(deps: {
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       log.info({ job: job.id, host: job.host, code: error.code }, 'job.cancel_owed');
+      await undelivered(target, job, error, pauseMs);
     }
-    await followed.askAt(target.name, new Map([[job.id, (await jobs.now()) + AGAIN_MS]]));
+    await followed.askAt(target.name, new Map([[job.id, (await jobs.now()) + pauseMs]]));
   };
+
+  /** A cancel that cannot be delivered for long ends in `lost`, and is owed all the same. */
+  async function undelivered(target: Target, job: Job, error: SluiceError, pauseMs: number): Promise<void> {
+    if (error.code === 'host_busy') return;
+    const { silent } = await silence.ofHost(target, [job]);
+    if (!silent && error.code !== 'agent_busy') await silence.ofJob(job, error, pauseMs);
+  }
 
   async function endUnproven(job: Job): Promise<void> {
     const message = 'marked as canceled by the agent, which cannot check what is left';
@@ -61,4 +77,9 @@ export function createDeliverCancel(deps: {
       why: message,
     });
   }
+}
+
+function againMs(job: Job, now: number): number {
+  if (job.state === 'lost') return LOST_PAUSE_MS;
+  return Math.max(AGAIN_MS, pauseByAge(now - (job.cancel_requested_at ?? now), job.poll_interval));
 }
