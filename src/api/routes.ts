@@ -22,6 +22,8 @@ import { createPageTokens } from './page-tokens.ts';
 import { createReadiness } from './readiness.ts';
 import { eventsRoute } from './routes/events.ts';
 import { checkHostRoute } from './routes/hosts/check.ts';
+import { drainHostRoutes } from './routes/hosts/drain.ts';
+import { createLookAgain } from './routes/hosts/look-again.ts';
 import { putHostRoute } from './routes/hosts/put.ts';
 import { readHostRoutes } from './routes/hosts/read.ts';
 import { removeHostRoute } from './routes/hosts/remove.ts';
@@ -87,10 +89,12 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   jobEventsRoute(app, deps);
   eventsRoute(app, deps);
 
-  putHostRoute(app, deps);
+  const lookAgain = createLookAgain({ wake: given.wake, log: app.log });
+  putHostRoute(app, { ...deps, lookAgain });
   readHostRoutes(app, deps);
   checkHostRoute(app, { ...deps, checkHost: createHostChecks(deps) });
-  trustHostRoute(app, deps);
+  trustHostRoute(app, { ...deps, lookAgain });
+  drainHostRoutes(app, { ...deps, lookAgain });
   removeHostRoute(app, deps);
 
   webhookRoutes(app, deps);

@@ -1,4 +1,4 @@
-/** `sluice hosts list|get|set|remove|check|trust`, through the HTTP API. */
+/** `sluice hosts list|get|set|remove|check|trust|drain|resume`, through the HTTP API. */
 import { readFileSync } from 'node:fs';
 import { createClient } from './client.ts';
 import { Failure } from './failure.ts';
@@ -76,6 +76,14 @@ export async function removeHost(name: string): Promise<void> {
 
 export async function checkHost(name: string): Promise<void> {
   printJson(await createClient().request('POST', `${hostPath(name)}:check`));
+}
+
+export async function drainHost(name: string): Promise<void> {
+  printJson(await createClient().request('POST', `${hostPath(name)}:drain`));
+}
+
+export async function resumeHost(name: string): Promise<void> {
+  printJson(await createClient().request('POST', `${hostPath(name)}:resume`));
 }
 
 export async function trustHost(name: string): Promise<void> {

@@ -75,7 +75,10 @@ end
 
 local head = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
 local look = -1
-if head[2] then
+if head[2] and health[2] == '1' then
+  -- Whoever resumes the host has it looked at.
+  look = now + 3600000
+elseif head[2] then
   look = math.max(tonumber(head[2]), paused)
   if look <= now then look = now + 500 end
 elseif starts + #ids > 0 then

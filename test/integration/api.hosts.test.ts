@@ -201,3 +201,12 @@ test('a host that takes no more requests is told as busy', async () => {
 async function otherName(address: string): Promise<string> {
   return address.replace('127.0.0.1', 'localhost');
 }
+
+test('a drained host says so and keeps its jobs waiting, until it is resumed', async () => {
+  const drained = await api.call('POST', '/v1/hosts/lax:drain');
+  expect(drained).toMatchObject({ status: 200, body: { status: 'draining' } });
+  expect((await api.call('GET', '/v1/hosts/lax')).body.status).toBe('draining');
+  const resumed = await api.call('POST', '/v1/hosts/lax:resume');
+  expect(resumed.status).toBe(200);
+  expect(resumed.body.status).not.toBe('draining');
+});

@@ -20,6 +20,8 @@ const ROUTES: [method: string, path: string, Scope][] = [
   ['delete', '/v1/hosts/{name}', 'hosts:write'],
   ['post', '/v1/hosts/{name}:check', 'hosts:write'],
   ['post', '/v1/hosts/{name}:trust', 'hosts:write'],
+  ['post', '/v1/hosts/{name}:drain', 'hosts:write'],
+  ['post', '/v1/hosts/{name}:resume', 'hosts:write'],
   ['post', '/v1/webhooks', 'webhooks:write'],
   ['get', '/v1/webhooks', 'webhooks:write'],
   ['get', '/v1/webhooks/{id}', 'webhooks:write'],

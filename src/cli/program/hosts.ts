@@ -47,6 +47,18 @@ export function addHostCommands(program: Command): void {
     .action(async (name) => (await import('../hosts.ts')).checkHost(name));
 
   hosts
+    .command('drain')
+    .description('start nothing new on it; running jobs go on')
+    .argument('<name>')
+    .action(async (name) => (await import('../hosts.ts')).drainHost(name));
+
+  hosts
+    .command('resume')
+    .description('start jobs on it again')
+    .argument('<name>')
+    .action(async (name) => (await import('../hosts.ts')).resumeHost(name));
+
+  hosts
     .command('trust')
     .description('pin the certificate that it shows now')
     .argument('<name>')

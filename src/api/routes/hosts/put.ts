@@ -6,6 +6,7 @@ import { USER_NAME } from '../../../protocol/agent.ts';
 import type { HostPatch, HostStore } from '../../../store/hosts.ts';
 import type { Api } from '../../instance.ts';
 import { requireHost } from './access.ts';
+import type { LookAgain } from './look-again.ts';
 import { HOST_PATH, HostParams } from './path.ts';
 import { parseTls, TlsBody } from './tls.ts';
 import { HostView, hostView } from './view.ts';
@@ -63,9 +64,10 @@ const NOT_YET = ['rate', 'max_jobs'] as const;
 
 export interface PutHostDeps {
   hosts: Pick<HostStore, 'put' | 'health' | 'jobCounts'>;
+  lookAgain: LookAgain;
 }
 
-export function putHostRoute(app: Api, { hosts }: PutHostDeps): void {
+export function putHostRoute(app: Api, { hosts, lookAgain }: PutHostDeps): void {
   app.put(
     HOST_PATH,
     {
@@ -84,6 +86,7 @@ export function putHostRoute(app: Api, { hosts }: PutHostDeps): void {
       Object.assign(request.audited, { host: name, fields: Object.keys(request.body) });
       requireHost(request.caller, name);
       const { host, created } = await hosts.put(name, toPatch(request.body));
+      lookAgain(name);
       const [health, jobs] = await Promise.all([hosts.health(name), hosts.jobCounts(name)]);
       return reply.code(created ? 201 : 200).send(hostView(host, health, jobs));
     },

@@ -11,6 +11,7 @@ import type { HostStore } from '../../../store/hosts.ts';
 import type { Calling } from '../../calling.ts';
 import type { Api } from '../../instance.ts';
 import { requireHost, visibleHost } from './access.ts';
+import type { LookAgain } from './look-again.ts';
 import { HOST_PATH, HostParams } from './path.ts';
 import { HostView, hostView } from './view.ts';
 
@@ -18,12 +19,13 @@ export interface TrustHostDeps {
   hosts: Pick<HostStore, 'get' | 'put' | 'pin' | 'health' | 'jobCounts' | 'openToken'>;
   agents: Pick<AgentPort, 'ping'>;
   calling: Calling;
+  lookAgain: LookAgain;
 }
 
 /** No certificate has it, so that no connection is ever taken and nothing is said on it. */
 const NOBODYS_FINGERPRINT = '0'.repeat(64);
 
-export function trustHostRoute(app: Api, { hosts, agents, calling }: TrustHostDeps): void {
+export function trustHostRoute(app: Api, { hosts, agents, calling, lookAgain }: TrustHostDeps): void {
   app.post(
     `${HOST_PATH}::trust`,
     {
@@ -46,6 +48,7 @@ export function trustHostRoute(app: Api, { hosts, agents, calling }: TrustHostDe
       const fingerprint = await shownBy(host);
       request.audited.fingerprint = fingerprint;
       await take(host, fingerprint);
+      lookAgain(name);
       const [now, health, jobs] = await Promise.all([
         hosts.get(name),
         hosts.health(name),
