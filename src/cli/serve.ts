@@ -5,6 +5,7 @@ import { startWorkers } from '../workers/main.ts';
 import { joinGateway } from './gateway.ts';
 import { describeListenError } from './listen-error.ts';
 import { closeAll, listenForStop } from './stopping.ts';
+import { checkTlsFiles } from './tls-files.ts';
 import { packageVersion } from './version.ts';
 
 export interface ApiOptions {
@@ -21,6 +22,7 @@ export async function serveApi(options: ApiOptions): Promise<void> {
     SLUICE_TLS_KEY: options.tlsKey,
     SLUICE_TLS_CLIENT_CA: options.tlsClientCa,
   });
+  checkTlsFiles(config.tls);
   await serve(async () => {
     const gateway = await joinGateway(config);
     const api = await startApi({ config, version: packageVersion(), ...gateway }).catch((error: unknown) => {

@@ -17,6 +17,7 @@ import { Failure } from './failure.ts';
 import { checkStore, createLog, type Gateway, readKey, withRedis } from './gateway.ts';
 import { describeListenError } from './listen-error.ts';
 import { closeAll, listenForStop, type Stopping } from './stopping.ts';
+import { checkTlsFiles } from './tls-files.ts';
 import { closedToOthers, type DataDir, dataDirAt, lockDataDir, prepareDataDir } from './up/data-dir.ts';
 import { startEmbeddedRedis } from './up/embedded-redis.ts';
 import { ensureFirstKey } from './up/first-key.ts';
@@ -43,6 +44,7 @@ export async function up(options: UpOptions): Promise<void> {
     SLUICE_TLS_KEY: options.tlsKey,
     SLUICE_TLS_CLIENT_CA: options.tlsClientCa,
   });
+  checkTlsFiles(config.tls);
   const data = dataDirAt(config.dataDir);
   prepareDataDir(data);
   const closers: Closers = [await lockDataDir(data)];
