@@ -1,10 +1,20 @@
-import { readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs';
+import {
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newSecretKey } from '../../src/config/secret-key.ts';
 import { cleanEnvironment, runSluice, startGateway, type TestGateway } from '../helpers/gateway.ts';
+import { startRealAgent } from '../helpers/real-agent.ts';
 import { freePort } from '../helpers/redis.ts';
 import { until } from '../helpers/until.ts';
 
@@ -114,6 +124,38 @@ describe('sluice up that cannot start', () => {
       new RegExp(`sluice: 127.0.0.1:${port} is in use: choose another with --listen`),
     );
     server.close();
+  });
+
+  it('says that another agent has the address of its own, and does not wait for that one to go', async () => {
+    const other = await startRealAgent();
+    const dataDir = mkdtempSync(join(tmpdir(), 'sluice-test-up-'));
+    const began = performance.now();
+    const args = ['up', '--listen', '127.0.0.1:0', '--agent', other.address];
+    const ran = await runSluice(args, cleanEnvironment({ SLUICE_DATA: dataDir }));
+    expect(ran.code).toBe(1);
+    expect(ran.stderr).toMatch(/^sluice: (another agent listens at|.* is in use|agent ended with)/m);
+    expect(ran.stderr).toContain(other.address);
+    expect(performance.now() - began).toBeLessThan(20_000);
+    expect(processesIn(dataDir)).toEqual([]);
+    await other.stop();
+    rmSync(dataDir, { recursive: true });
+  });
+
+  it('names a certificate file that it cannot use, before it starts anything', async () => {
+    const dataDir = mkdtempSync(join(tmpdir(), 'sluice-test-up-'));
+    const text = join(dataDir, 'text.pem');
+    writeFileSync(text, 'not PEM');
+    const env = cleanEnvironment({ SLUICE_DATA: dataDir });
+    const started = (cert: string) => runSluice(['up', '--tls-cert', cert, '--tls-key', text], env);
+    const [absent, wrong] = [await started('/nowhere/cert.pem'), await started(text)];
+    rmSync(dataDir, { recursive: true });
+    expect(absent).toMatchObject({
+      code: 1,
+      stdout: '',
+      stderr: 'sluice: --tls-cert: /nowhere/cert.pem cannot be read (ENOENT)\n',
+    });
+    expect(wrong).toMatchObject({ code: 1, stdout: '' });
+    expect(wrong.stderr).toMatch(/^sluice: .*text\.pem are no certificate and its private key, .*\n$/);
   });
 
   it('says how to get a redis-server where there is none', async () => {

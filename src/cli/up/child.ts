@@ -18,7 +18,7 @@ export interface ChildSpec {
   cwd: string;
   env: Record<string, string | undefined>;
   pidFile: string;
-  /** Whether it does its work by now. */
+  /** Whether it does its work by now. @throws Failure where it never will; any other error means not yet */
   ready: () => Promise<boolean>;
   readyTimeoutMs: number;
   /** How long it may take to end by itself. */
@@ -65,7 +65,7 @@ export async function startChild(spec: ChildSpec): Promise<Child> {
       (error: NodeJS.ErrnoException) => notStarted(name, command, error),
     );
     if (child.pid !== undefined) note(spec.pidFile, child.pid);
-    const outcome = await Promise.race([failed, whenReady()]);
+    const outcome = await Promise.race([failed, whenReady(said)]);
     if (outcome instanceof Error) {
       await end(child, 0);
       throw outcome;
@@ -75,14 +75,16 @@ export async function startChild(spec: ChildSpec): Promise<Child> {
     return child;
   }
 
-  async function whenReady(): Promise<undefined | Error> {
+  async function whenReady(said: () => string): Promise<undefined | Error> {
     const until = Date.now() + spec.readyTimeoutMs;
     while (Date.now() < until) {
       if (spec.signal.aborted) return new Failure(`${name} was stopped before it was ready`);
-      if (await spec.ready().catch(() => false)) return undefined;
+      const ready = await spec.ready().catch((error: unknown) => error);
+      if (ready === true) return undefined;
+      if (ready instanceof Failure) return ready;
       await pause(20);
     }
-    return new Failure(`${name} is not ready after ${spec.readyTimeoutMs / 1_000} s`);
+    return new Failure(`${name} is not ready after ${spec.readyTimeoutMs / 1_000} s\n${said()}`.trim());
   }
 
   async function again(code: number | null, signal: string | null): Promise<void> {

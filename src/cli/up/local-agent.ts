@@ -7,6 +7,7 @@ import { readFileSync } from 'node:fs';
 import { extname, join } from 'node:path';
 import { connect, type DetailedPeerCertificate } from 'node:tls';
 import type { Logger } from 'pino';
+import { Failure } from '../failure.ts';
 import { type Child, startChild } from './child.ts';
 import type { DataDir } from './data-dir.ts';
 
@@ -40,7 +41,7 @@ export async function startLocalAgent(deps: LocalAgentDeps): Promise<LocalAgent>
     cwd: data.agentDir,
     env,
     pidFile: data.pidFile('agent'),
-    ready: async () => (await fingerprintAt(address)) === pinnable(data),
+    ready: () => isOurs(address, data),
     readyTimeoutMs: 30_000,
     graceMs: 10_000,
     log,
@@ -49,6 +50,14 @@ export async function startLocalAgent(deps: LocalAgentDeps): Promise<LocalAgent>
   });
   const token = readFileSync(data.agentTokenFile, 'utf8').trim();
   return { address, token, fingerprint: pinnable(data), child };
+}
+
+/** What a killed `sluice up` left behind has ended by now: whoever else answers there stays, and ours will not get in. */
+async function isOurs(address: string, data: DataDir): Promise<boolean> {
+  if ((await fingerprintAt(address)) === pinnable(data)) return true;
+  throw new Failure(
+    `another agent listens at ${address}: choose another address with --agent, or register that one with \`hosts set\``,
+  );
 }
 
 /** Read from the agent's own files: whoever else may listen at that address does not get pinned. */
