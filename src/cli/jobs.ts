@@ -54,9 +54,11 @@ async function attend(client: Client, job: JobView): Promise<void> {
   const leaving = leaveOnInterrupt(job.id);
   const progress = createProgress();
   const ended = new AbortController();
+  let midLine = false;
   const show = (stream: NodeJS.WriteStream) => (bytes: Buffer) => {
     progress.clear();
     stream.write(bytes);
+    if (stream.isTTY && bytes.length > 0) midLine = bytes.at(-1) !== 0x0a;
   };
   const follow = async () => {
     const signal = ended.signal;
@@ -68,12 +70,13 @@ async function attend(client: Client, job: JobView): Promise<void> {
   let following: Promise<unknown> | undefined;
   const onChange = (now: JobView) => {
     if (!isOver(now.state)) progress.say(`${now.id} ${now.state} on ${now.host}`);
-    const began = now.attempt > 0 && now.state !== 'queued' && now.state !== 'dispatching';
-    if (began) following ??= follow().catch((error: unknown) => error);
+    // A job that was refused or never started has no output to ask for.
+    if (now.started_at !== null) following ??= follow().catch((error: unknown) => error);
   };
   const over = await waitForEnd(client, job, onChange, leaving);
   const lost = await following;
   progress.clear();
+  if (midLine && over.state !== 'succeeded') process.stderr.write('\n');
   if (lost instanceof Error) process.stderr.write(`sluice: ${lost.message}\n`);
   if (over.state !== 'succeeded') process.stderr.write(`${sentenceFor(over)}\n`);
   process.exitCode = exitCodeOf(over);

@@ -6,7 +6,7 @@ import { Command } from 'commander';
 import { addHostCommands } from './program/hosts.ts';
 import { addJobCommands } from './program/jobs.ts';
 import { addKeyCommands } from './program/keys.ts';
-import { addServerCommands } from './program/servers.ts';
+import { addServerCommands, isServer } from './program/servers.ts';
 import { packageVersion } from './version.ts';
 
 export async function run(argv: string[]): Promise<void> {
@@ -16,7 +16,10 @@ export async function run(argv: string[]): Promise<void> {
     )
     .version(packageVersion())
     .enablePositionalOptions()
-    .showSuggestionAfterError();
+    .showSuggestionAfterError()
+    .hook('preAction', (_, command) => {
+      if (!isServer(command)) endWithReader();
+    });
   addServerCommands(program);
   addJobCommands(program);
   addHostCommands(program);
@@ -26,5 +29,15 @@ export async function run(argv: string[]): Promise<void> {
   } catch (error) {
     const { reportFailure } = await import('./failure.ts');
     reportFailure(error);
+  }
+}
+
+/** As any tool of a shell ends with SIGPIPE: `sluice list | head -1` has all it wants after one line. */
+function endWithReader(): void {
+  for (const stream of [process.stdout, process.stderr]) {
+    stream.on('error', (error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EPIPE') throw error;
+      process.exit(128 + 13);
+    });
   }
 }

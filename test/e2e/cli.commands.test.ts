@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
@@ -50,6 +51,22 @@ describe('jobs', () => {
     const refused = await gateway.sluice('submit', 'local', 'uname', '-a');
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain("unknown option '-a'");
+  });
+
+  it('a job that the host refused ends with 125 and the reason, and no word of its missing output', async () => {
+    const refused = await gateway.sluice('submit', 'local', '--wait', '--user', 'nosuchuser', '--', 'id');
+    expect(refused).toMatchObject({ code: 125, stdout: '' });
+    expect(refused.stderr).toMatch(/ failed \(.*nosuchuser\) on local\n$/);
+    expect(refused.stderr).not.toContain('output');
+  });
+
+  it('a reader that has enough ends the command as any tool of a shell, without a stack', async () => {
+    const script = `"$0" submit local --wait -- 'yes | head -200000' | head -1; echo "\${PIPESTATUS[0]}"`;
+    const env = cleanEnvironment({ SLUICE_DATA: gateway.dataDir });
+    const sluice = join(import.meta.dirname, '../../bin/sluice');
+    const ran = spawnSync('bash', ['-c', script, sluice], { env, encoding: 'utf8' });
+    expect(ran.stdout).toBe('y\n141\n');
+    expect(ran.stderr).not.toContain('EPIPE');
   });
 
   it('a problem that the API reports is one line', async () => {

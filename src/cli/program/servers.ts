@@ -49,6 +49,11 @@ export function addServerCommands(program: Command): void {
     .action(async (options) => (await import('../check.ts')).check(options));
 }
 
+/** Whether it runs until it is asked to stop: it has more to end than itself, and does not go with a reader. */
+export function isServer(command: Command): boolean {
+  return ['up', 'api', 'worker', 'agent'].includes(command.name());
+}
+
 function tlsOptions(command: Command): Command {
   return command
     .option('--tls-cert <file>', 'certificate chain of the API, PEM')
