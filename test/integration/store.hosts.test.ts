@@ -1,9 +1,11 @@
 /** Hosts on a real Redis: registration, resolution, and what is learnt of them. */
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Job } from '../../src/job/record.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+import { until } from '../helpers/until.ts';
 
 let redis: TestRedis;
 let stores: Stores;
@@ -133,4 +135,20 @@ it('a host with a job that is not over cannot be removed', async () => {
   await stores.cancel(job.id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
   expect(await stores.hosts.remove('gone')).toBe(true);
   expect(await stores.hosts.resolve('10.0.0.9:18443')).toBeNull();
+});
+
+it('a host whose jobs are all lost can be removed, and so can one whose questions died with a process', async () => {
+  const { jobs, hosts, slots } = stores;
+  await hosts.put('dead', { address: '10.0.0.99:18443', token: 't' });
+  const job = await stores.submit(newJob({ host: 'dead', command: 'true' }));
+  const starting = await jobs.transition(job, 'queued', 'dispatching', { why: 'starting', attempt: 1 });
+  const running = await jobs.transition(starting as Job, 'dispatching', 'running', {
+    why: 'ran',
+    next_poll_at: 1,
+  });
+  await expect(hosts.remove('dead')).rejects.toMatchObject({ code: 'host_has_active_jobs' });
+  await jobs.transition(running as Job, 'running', 'lost', { why: 'silent', next_poll_at: 1 });
+  await slots.takeIfFree('dead', 'a process that died', { max: 4, leaseMs: 1 });
+  expect(await until(() => hosts.remove('dead'))).toBe(true);
+  expect(await stores.followed.of('dead')).toEqual([]);
 });

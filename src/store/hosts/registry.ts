@@ -4,7 +4,9 @@
  */
 import { type ErrorCode, SluiceError } from '../../job/errors.ts';
 import type { HostConfig, HostTls } from '../../job/host.ts';
+import type { Job } from '../../job/record.ts';
 import type { HostPatch } from '../hosts.ts';
+import { getMany } from '../jobs/read.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
@@ -33,17 +35,24 @@ return 'ok'
 `);
 
 /**
- * KEYS 1 host 2 address 3 all hosts 4 health 5 mailbox 6 slots 7 followed
- * ARGV 1 the host as the caller saw it 2 name
+ * KEYS 1 host 2 address 3 all hosts 4 health 5 mailbox 6 slots 7 followed 8 hosts with followed jobs
+ * ARGV 1 the host as the caller saw it 2 name 3.. lost jobs, which are over: they may still be followed
  * Returns 1 if removed, 0 if it has jobs, -1 if it changed.
  */
 const removeScript = defineScript(`
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
-for i = 5, 7 do
-  if redis.call('ZCARD', KEYS[i]) > 0 then return 0 end
+-- Requests of processes that died: nobody takes their slots away where there are no jobs.
+for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', clock())) do
+  if holder:sub(1, 6) ~= 'start:' then redis.call('ZREM', KEYS[6], holder) end
 end
-redis.call('DEL', KEYS[1], KEYS[2], KEYS[4])
+if redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6]) > 0 then return 0 end
+if redis.call('ZCARD', KEYS[7]) ~= #ARGV - 2 then return -1 end
+for i = 3, #ARGV do
+  if not redis.call('ZSCORE', KEYS[7], ARGV[i]) then return -1 end
+end
+redis.call('DEL', KEYS[1], KEYS[2], KEYS[4], KEYS[7])
 redis.call('ZREM', KEYS[3], ARGV[2])
+redis.call('ZREM', KEYS[8], ARGV[2])
 return 1
 `);
 
@@ -113,6 +122,10 @@ export function createRegistry({
         const seen = await redis.get(keys.host(name));
         if (seen === null) return false;
         const { address } = JSON.parse(seen) as HostConfig;
+        const followed = await redis.zrange(keys.followed(name), 0, '-1');
+        const isActive = (job: Job | null) => job !== null && job.state !== 'lost';
+        if ((await getMany(redis, keys, followed)).some(isActive))
+          throw new SluiceError('host_has_active_jobs');
         const answer = await removeScript(
           redis,
           [
@@ -123,8 +136,9 @@ export function createRegistry({
             keys.mailbox(name),
             keys.slots(name),
             keys.followed(name),
+            keys.hostsFollowed,
           ],
-          [seen, name],
+          [seen, name, ...followed],
         );
         if (answer === 0) throw new SluiceError('host_has_active_jobs');
         if (answer === 1) return true;
