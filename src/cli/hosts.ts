@@ -1,6 +1,7 @@
 /** `sluice hosts list|get|set|remove|check|trust|drain|resume`, through the HTTP API. */
 import { readFileSync } from 'node:fs';
 import { createClient } from './client.ts';
+import { commandName } from './command-name.ts';
 import { Failure } from './failure.ts';
 import { pairs } from './pairs.ts';
 import { printJson, printTable } from './terminal.ts';
@@ -32,7 +33,7 @@ export async function listHosts(options: { json?: boolean }): Promise<void> {
   if (options.json) return printJson(hosts);
   const rows = hosts.map(({ name, address, status, jobs, cause, remedy }) => [
     ...[name, address, status, `${jobs.queued}`, `${jobs.running}`],
-    [cause, remedy].filter(Boolean).join(': '),
+    [cause, remedy ?? (cause && `see ${commandName()} hosts check ${name}`)].filter(Boolean).join(': '),
   ]);
   printTable([['NAME', 'ADDRESS', 'STATUS', 'QUEUED', 'RUNNING', 'CAUSE'], ...rows]);
 }
@@ -74,8 +75,21 @@ export async function removeHost(name: string): Promise<void> {
   await createClient().request('DELETE', hostPath(name));
 }
 
-export async function checkHost(name: string): Promise<void> {
-  printJson(await createClient().request('POST', `${hostPath(name)}:check`));
+/** What the gateway found when it asked: `ok` null is "could not be told, or does not apply". */
+interface HostCheck {
+  ok: boolean;
+  checks: { name: string; ok: boolean | null; cause: string | null; remedy: string | null }[];
+}
+
+export async function checkHost(name: string, options: { json?: boolean }): Promise<void> {
+  const found = await createClient().request<HostCheck>('POST', `${hostPath(name)}:check`);
+  if (!found.ok) process.exitCode = 1;
+  if (options.json) return printJson(found);
+  for (const { name: what, ok, cause, remedy } of found.checks) {
+    const why = [cause, remedy].filter(Boolean).join(': ');
+    const word = ok === null ? '-    ' : ok ? 'ok   ' : 'wrong';
+    process.stdout.write(`${word}  ${what}${why && `: ${why}`}\n`);
+  }
 }
 
 export async function drainHost(name: string): Promise<void> {

@@ -9,7 +9,7 @@ import { type Client, createClient } from './client.ts';
 import { commandName } from './command-name.ts';
 import { Failure } from './failure.ts';
 import { pairs } from './pairs.ts';
-import { createProgress, printJson, printTable } from './terminal.ts';
+import { createProgress, createSilence, type Progress, printJson, printTable } from './terminal.ts';
 
 export interface SubmitOptions {
   mode?: string;
@@ -22,6 +22,7 @@ export interface SubmitOptions {
   callbackUrl?: string;
   idempotencyKey?: string;
   wait?: boolean;
+  quiet?: boolean;
 }
 
 export async function submit(host: string, words: string[], options: SubmitOptions): Promise<void> {
@@ -45,14 +46,13 @@ export async function submit(host: string, words: string[], options: SubmitOptio
     process.stdout.write(`${job.id}\n`);
     return;
   }
-  process.stderr.write(`${job.id}\n`);
-  await attend(client, job);
+  if (!options.quiet) process.stderr.write(`${job.id}\n`);
+  await attend(client, job, options.quiet ? createSilence() : createProgress());
 }
 
 /** Shows the output as it comes, and ends with the command's own code. Ctrl-C leaves the job running. */
-async function attend(client: Client, job: JobView): Promise<void> {
+async function attend(client: Client, job: JobView, progress: Progress): Promise<void> {
   const leaving = leaveOnInterrupt(job.id);
-  const progress = createProgress();
   const ended = new AbortController();
   let midLine = false;
   const show = (stream: NodeJS.WriteStream) => (bytes: Buffer) => {

@@ -36,3 +36,8 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr): Pro
     },
   };
 }
+
+/** For a script whose every word is mailed to somebody. */
+export function createSilence(): Progress {
+  return { say: () => {}, clear: () => {} };
+}

@@ -51,6 +51,7 @@ describe('jobs', () => {
     const refused = await gateway.sluice('submit', 'local', 'uname', '-a');
     expect(refused).toMatchObject({ code: 1, stdout: '' });
     expect(refused.stderr).toContain("unknown option '-a'");
+    expect(refused.stderr).toContain('stand after `--`');
   });
 
   it('a job that the host refused ends with 125 and the reason, and no word of its missing output', async () => {
@@ -58,6 +59,12 @@ describe('jobs', () => {
     expect(refused).toMatchObject({ code: 125, stdout: '' });
     expect(refused.stderr).toMatch(/ failed \(.*nosuchuser\) on local\n$/);
     expect(refused.stderr).not.toContain('output');
+  });
+
+  it('--quiet leaves the output alone, and a word only of an end that is not success', async () => {
+    const quiet = (command: string) => gateway.sluice('submit', 'local', '--wait', '--quiet', '--', command);
+    expect(await quiet('echo out')).toEqual({ code: 0, stdout: 'out\n', stderr: '' });
+    expect((await quiet('exit 3')).stderr).toMatch(/^job_\w+ failed \(exit 3\) on local\n$/);
   });
 
   it('a reader that has enough ends the command as any tool of a shell, without a stack', async () => {
@@ -97,6 +104,25 @@ describe('hosts', () => {
     expect((await gateway.sluice('hosts', 'list')).stdout).toMatch(/^web1 +192\.0\.2\.1:18443/m);
     expect((await gateway.sluice('hosts', 'remove', 'web1')).code).toBe(0);
     expect((await gateway.sluice('hosts', 'get', 'web1')).stderr).toMatch(/^sluice: not_found: /);
+  });
+});
+
+describe('hosts check', () => {
+  it('goes through a host in words, and fails where something is wrong with it', async () => {
+    const good = await gateway.sluice('hosts', 'check', 'local');
+    expect(good).toMatchObject({ code: 0, stderr: '' });
+    expect(good.stdout).toMatch(/^ok {5}reachable\nok {5}certificate\nok {5}token\n/);
+
+    const address = `127.0.0.1:${await freePort()}`;
+    await gateway.sluice('hosts', 'set', 'away', '--address', address, '--token', 'a-token');
+    const wrong = await gateway.sluice('hosts', 'check', 'away');
+    expect(wrong.code).toBe(1);
+    expect(wrong.stdout).toMatch(/^wrong {2}reachable: .*ECONNREFUSED.*: Is the agent running/);
+    expect(JSON.parse((await gateway.sluice('hosts', 'check', 'away', '--json')).stdout)).toMatchObject({
+      host: 'away',
+      ok: false,
+    });
+    expect((await gateway.sluice('hosts', 'list')).stdout).toMatch(/^away .*ECONNREFUSED.*: \S/m);
   });
 });
 

@@ -44,7 +44,8 @@ export function addHostCommands(program: Command): void {
     .command('check')
     .description('ask its agent now, and say what to do about what is wrong')
     .argument('<name>')
-    .action(async (name) => (await import('../hosts.ts')).checkHost(name));
+    .option('--json', 'as JSON')
+    .action(async (name, options) => (await import('../hosts.ts')).checkHost(name, options));
 
   hosts
     .command('drain')

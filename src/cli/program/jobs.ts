@@ -18,6 +18,10 @@ export function addJobCommands(program: Command): void {
     .option('--timeout <seconds>', 'end it after so long', wholeNumber)
     .option('--callback-url <url>', 'tell this address of its end')
     .option('--idempotency-key <key>', 'the same key and command again is the same job')
+    .option('-q, --quiet', 'with --wait: its output only, and how it ended if it did not succeed')
+    .showHelpAfterError(
+      '(options of the command itself stand after `--`: sluice submit HOST --wait -- ls -l)',
+    )
     .action(async (host, words, options) => (await import('../jobs.ts')).submit(host, words, options));
 
   program
