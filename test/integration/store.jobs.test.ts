@@ -124,6 +124,19 @@ describe('transition', () => {
     expect(await stores.redis.zscore(stores.keys.hostsFollowed, 'p')).toBeNull();
   });
 
+  it('keeps a start deadline for just as long as the job waits for its first start', async () => {
+    const deadlineOf = (id: string) => stores.redis.zscore(stores.keys.deadlines, id);
+    const job = await accept({ start_deadline_seconds: 60 });
+    const by = String(job.created_at + 60_000);
+    const started = await stores.jobs.transition(job, 'queued', 'dispatching', { attempt: 1, why: '' });
+    expect(await deadlineOf(job.id)).toBeNull();
+    const waits = await stores.jobs.transition(started || job, 'dispatching', 'queued', { why: 'busy' });
+    expect(await deadlineOf(job.id)).toBe(by);
+    const again = await stores.jobs.transition(waits || job, 'queued', 'dispatching', { why: '' });
+    await stores.jobs.transition(again || job, 'dispatching', 'queued', { attempt: 2, why: 'retry' });
+    expect(await deadlineOf(job.id)).toBeNull();
+  });
+
   it('keeps the ends of the output byte for byte', async () => {
     const job = await accept();
     const tails = { stdout: randomBytes(8192), stderr: Buffer.from([0, 255, 10]) };

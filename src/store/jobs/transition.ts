@@ -53,7 +53,8 @@ if p.to == 'queued' then
 else
   redis.call('ZREM', KEYS[4], p.id)
 end
-if p.to ~= 'queued' and p.to ~= 'dispatching' then redis.call('ZREM', KEYS[8], p.id) end
+-- Only what waits for its first start can miss its deadline; anything else would crowd out what can.
+if p.deadline then redis.call('ZADD', KEYS[8], p.deadline, p.id) else redis.call('ZREM', KEYS[8], p.id) end
 
 if p.next_poll_at then
   redis.call('ZADD', KEYS[6], p.next_poll_at, p.id)
@@ -141,6 +142,7 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     set,
     del,
     eligible_at: eligible_at ?? 0,
+    deadline: to === 'queued' && (change.attempt ?? job.attempt) <= 1 && startDeadline(job),
     next_poll_at: next_poll_at ?? false,
     over: isOver(to),
     callback: job.callback_url !== null,
@@ -149,4 +151,8 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     truncated: output?.truncated ? 1 : 0,
     channel,
   };
+}
+
+function startDeadline({ created_at, start_deadline_seconds }: Job): number {
+  return created_at + start_deadline_seconds * 1_000;
 }
