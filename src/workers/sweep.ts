@@ -38,7 +38,7 @@ export function createSweep(deps: {
 }): Sweep {
   const { jobs, mailbox, followed, leases, wake, deadline, sweepDeliveries, owner, log } = deps;
   let timer: NodeJS.Timeout | undefined;
-  let sweeping: Promise<void> = Promise.resolve();
+  let sweeping: Promise<void> | null = null;
   let count = 0;
 
   async function sweep(): Promise<void> {
@@ -59,12 +59,16 @@ export function createSweep(deps: {
 
   /** A start that nobody has in hand: its slot was lost with the last second of a Redis that crashed. */
   async function rescueStranded(): Promise<void> {
-    const { jobs: starting } = await jobs.list({ state: ['dispatching'] }, { size: BATCH });
-    for (const job of starting) {
-      if (!(await mailbox.rescue(job.host, job.id))) continue;
-      log.warn({ job: job.id, host: job.host }, 'sweep.start_rescued');
-      await wake.dispatch(job.host);
-    }
+    let after: string | null = null;
+    do {
+      const page = await jobs.list({ state: ['dispatching'] }, { size: BATCH, ...(after && { after }) });
+      for (const job of page.jobs) {
+        if (!(await mailbox.rescue(job.host, job.id))) continue;
+        log.warn({ job: job.id, host: job.host }, 'sweep.start_rescued');
+        await wake.dispatch(job.host);
+      }
+      after = page.after;
+    } while (after !== null);
   }
 
   async function wakeUnasked(): Promise<void> {
@@ -86,9 +90,12 @@ export function createSweep(deps: {
   return {
     start() {
       timer = setInterval(() => {
-        sweeping = sweeping.then(sweep).catch((error: unknown) => {
-          log.error({ err: error }, 'sweep.failed');
-        });
+        // One at a time: those of an outage of Redis must not all be made up for afterwards.
+        sweeping ??= sweep()
+          .catch((error: unknown) => log.error({ err: error }, 'sweep.failed'))
+          .finally(() => {
+            sweeping = null;
+          });
       }, EVERY_MS);
     },
     async close() {
