@@ -60,8 +60,8 @@ sluice_main() {
   )
   sluice_code=$?
   [ -z "$sluice_pane" ] || sluice_drain_pane
-  echo "$sluice_code" >"$sluice_dir/u/rc.new"
-  sluice_tool mv "$sluice_dir/u/rc.new" "$sluice_dir/u/rc"
+  # In one write: a program that renamed it would be one more process of the tree that a cancel is killing.
+  echo "$sluice_code" >"$sluice_dir/u/rc"
   exit "$sluice_code"
 }
 
