@@ -31,12 +31,14 @@ me() { born $$ && me="$boot $$ $st"; };
 starter() { read -r lb lp lq < "$j/l" && [ "$lb" = "$boot" ] && same "$lp" "$lq"; };
 killer() { read -r why kb kp kq < "$j/why" && [ "$kb" = "$boot" ] && same "$kp" "$kq"; };
 
-# What the files and processes say of this token: sets state, and what is known beside it.
+# What the files and processes say of this token: sets state, and what is known beside it. Whether go is there is asked
+# first: asked after it could not be read, it may have been made in between, and the start would be taken for lost.
 look() {
-  state=unknown kind=- code=- sig=- from=- to=- kept=- proof=- left=-;
+  state=unknown kind=- code=- sig=- from=- to=- kept=- proof=- left=- b=;
   [ -d "$j" ] || return 0;
   over && return 0;
-  if read -r b c q sp sq from < "$j/go"; then
+  if [ -e "$j/go" ] && ! read -r b c q sp sq from < "$j/go"; then state=exit_unknown c=none;
+  elif [ -n "$b" ]; then
     case $b in
       tombstone) state=ended kind=tombstone to=$from from=- proof=group+marker ;;
       "$boot")
@@ -45,7 +47,6 @@ look() {
         else state=exit_unknown; fi ;;
       *) over || state=other_boot ;;
     esac;
-  elif [ -e "$j/go" ]; then state=exit_unknown c=none;
   elif starter; then state=starting;
   else state=never_ran; fi;
 };
