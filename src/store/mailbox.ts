@@ -31,6 +31,8 @@ export interface Mailbox {
   release(host: string, id: string, token: string): Promise<void>;
   /** Puts a taken job back, to be taken again after `delayMs`. */
   giveBack(host: string, id: string, token: string, delayMs: number): Promise<void>;
+  /** Has a mailbox looked at after `delayMs` only. */
+  putOff(host: string, delayMs: number): Promise<void>;
   /** Puts a job back that is in nobody's hands; what is in a mailbox or in a slot is left alone. */
   rescue(host: string, id: string): Promise<boolean>;
   /** Hosts whose mailbox should have been looked at `lateMs` ago. */
@@ -117,6 +119,11 @@ redis.call('ZADD', KEYS[3], 'LT', now, ARGV[2])
 return 1
 `);
 
+/** KEYS 1 armed ARGV 1 host 2 delay in ms */
+const putOffScript = defineScript(`
+redis.call('ZADD', KEYS[1], 'XX', clock() + ARGV[2], ARGV[1])
+`);
+
 export function createMailbox({ redis, keys }: { redis: Redis; keys: Keys }): Mailbox {
   return {
     async take(host, { maxRequests, leaseMs, most }) {
@@ -140,6 +147,9 @@ export function createMailbox({ redis, keys }: { redis: Redis; keys: Keys }): Ma
         [keys.slots(host), keys.mailbox(host), keys.armed],
         [holderOf(id, token), id, Math.round(delayMs), host],
       );
+    },
+    async putOff(host, delayMs) {
+      await putOffScript(redis, [keys.armed], [host, delayMs]);
     },
     async rescue(host, id) {
       const held = [keys.mailbox(host), keys.slots(host), keys.armed];

@@ -86,3 +86,31 @@ it('a start of which the host knows nothing at its deadline expires, and cannot 
   expect(await endOf(stores, id)).toMatchObject({ state: 'expired', outcome: { kind: 'expired' } });
   expect(agent.startsOf('echo never')).toBe(0);
 });
+
+it('a host that is moved while its jobs are being started has the next ones started where it is now', async () => {
+  const [here, there] = [
+    await register('moving', 'B'),
+    await startBaseAgent({ generation: 'B', rate: null }),
+  ];
+  agents.push(there);
+  await runToEnd(stores, { host: 'moving', command: 'true' });
+  const before = here.requests['/run'] ?? 0;
+  // Keeps the drain at work: this one's reply never comes.
+  here.fault('/run', { kind: 'hang', when: 'before' });
+  await stores.submit(newJob({ host: 'moving', command: 'echo stuck' }));
+  await until(() => (here.requests['/run'] ?? 0) > before);
+  const { address, token, fingerprint } = there;
+  await stores.hosts.put('moving', { address, token, tls: { fingerprint } });
+  const job = await runToEnd(stores, { host: 'moving', command: 'echo moved' });
+  expect(job.state).toBe('succeeded');
+  expect([here.startsOf('echo moved'), there.startsOf('echo moved')]).toEqual([0, 1]);
+}, 60_000);
+
+it('a host that is not known is not looked at every second', async () => {
+  await stores.submit(newJob({ host: 'nobody', command: 'true' }));
+  const armedIn = async () => {
+    const at = Number(await stores.redis.zscore(stores.keys.armed, 'nobody'));
+    return at - (await stores.jobs.now());
+  };
+  await until(async () => (await armedIn()) > 30_000);
+});

@@ -17,10 +17,13 @@ const PATIENCE_MS = 5_000;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
+/** How long a host that is not known, or whose token cannot be opened, is left alone. */
+const UNKNOWN_MS = 60_000;
+
 export type Drain = (host: string) => Promise<void>;
 
 export function createDrain(deps: {
-  mailbox: Pick<Mailbox, 'take' | 'renew' | 'release' | 'giveBack'>;
+  mailbox: Pick<Mailbox, 'take' | 'renew' | 'release' | 'giveBack' | 'putOff'>;
   contact: Pick<Contact, 'target' | 'known' | 'facts'>;
   inSlot: InSlot;
   start: Start;
@@ -35,7 +38,7 @@ export function createDrain(deps: {
 
   return async (host) => {
     const underWay = new Set<Promise<void>>();
-    const target = await contact.target(host);
+    let target = await targetOf(host);
     if (!target) return;
     while (!stopping.aborted) {
       const facts = await factsIfWanted(target);
@@ -55,7 +58,9 @@ export function createDrain(deps: {
       }
       if (underWay.size > 0) {
         await nextChange(host, underWay, taken.waiting > 0 ? taken.lookInMs : null);
-        target.health = (await contact.target(host))?.health ?? target.health;
+        // Its address, token or certificate may be others by now; what is under way goes on as it began.
+        target = await targetOf(host);
+        if (!target) break;
       } else {
         if (taken.lookInMs !== null && taken.waiting > 0) await lookAgain(host, taken.lookInMs);
         return;
@@ -63,6 +68,18 @@ export function createDrain(deps: {
     }
     await Promise.all(underWay);
   };
+
+  /** Null if the host is not known; its jobs wait for their deadline, and are not looked at every second. */
+  async function targetOf(host: string): Promise<Target | null> {
+    let target: Target | null = null;
+    try {
+      target = await contact.target(host);
+      if (!target) log.error({ host }, 'dispatch.host_unknown');
+    } finally {
+      if (!target) await mailbox.putOff(host, UNKNOWN_MS);
+    }
+    return target;
+  }
 
   /** A host that was never seen, or that fails, is asked who it is before a job is risked on it. */
   async function factsIfWanted(target: Target): Promise<AgentFacts | 'later' | null> {
