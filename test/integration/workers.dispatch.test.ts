@@ -114,3 +114,13 @@ it('a host that is not known is not looked at every second', async () => {
   };
   await until(async () => (await armedIn()) > 30_000);
 });
+
+it('a question about a start that fails is no answer: nothing is started a second time for it', async () => {
+  const agent = await register('mumbles', 'C');
+  await stores.hosts.put('mumbles', { launcher: false });
+  agent.fault('/run', { kind: 'reset', when: 'after' });
+  agent.fault('/status', { kind: 'reply', status: 500, body: '{"error":"boom"}' }, 3);
+  const fields = { host: 'mumbles', command: 'echo mumble', on_ambiguous_start: 'retry' } as const;
+  expect(await runToEnd(stores, fields)).toMatchObject({ state: 'succeeded', attempt: 1 });
+  expect(agent.startsOf('echo mumble')).toBe(1);
+});

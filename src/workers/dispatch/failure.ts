@@ -15,6 +15,12 @@ import type { Contact, Target } from '../contact.ts';
 
 /** The pause before the same start is sent again after a lost reply, in ms. */
 const SOON_MS = 250;
+/** After a start that found another store than the `/ping` before it. */
+const STORE_CHANGED_MS = 1_000;
+/** The longest such pause: on a host whose every start fails, while its pings do not. */
+const LONGEST_MS = 60_000;
+/** How long an agent that only fails to answer is asked about a start that must not be repeated, in ms. */
+const ASKED_MS = 60_000;
 
 type Next = { againInMs: number | null };
 
@@ -52,7 +58,7 @@ export function createStartFailure(deps: {
         return { againInMs: null };
       case 'agent_store_changed':
         await contact.facts(target, { fresh: true }).catch(() => undefined);
-        return requeue(job, 0, error);
+        return requeue(job, STORE_CHANGED_MS, error);
       default:
         return error.retry === 'safe'
           ? requeue(job, pauseMs(target, error), error)
@@ -77,9 +83,16 @@ export function createStartFailure(deps: {
     return { againInMs: null };
   }
 
-  function ambiguous(target: Target, job: Job, error: SluiceError): Next {
+  async function ambiguous(target: Target, job: Job, error: SluiceError): Promise<Next> {
     log.warn({ job: job.id, host: job.host, code: error.code }, 'job.start_ambiguous');
-    return { againInMs: Math.max(pauseMs(target, error), SOON_MS) };
+    const byAge = Math.min((await ageOf(job)) / 4, LONGEST_MS);
+    return { againInMs: Math.max(pauseMs(target, error), byAge, SOON_MS) };
+  }
+
+  /** Since its start was first sent, in ms. */
+  async function ageOf(job: Job): Promise<number> {
+    const now = await jobs.now();
+    return now - (job.dispatched_at ?? now);
   }
 
   return {
@@ -118,6 +131,12 @@ export function createStartFailure(deps: {
     cannotBeSettled,
   };
 
+  /** Asked again for a while: an agent may fail to answer just while it writes the end of the job. */
+  async function unanswered(target: Target, job: Job, error?: SluiceError): Promise<Next> {
+    if ((await ageOf(job)) > ASKED_MS) return cannotBeSettled(job);
+    return ambiguous(target, job, error ?? new SluiceError('agent_reply_lost'));
+  }
+
   async function cannotBeSettled(job: Job): Promise<Next> {
     const now = await jobs.now();
     if (job.on_ambiguous_start === 'retry') {
@@ -141,9 +160,10 @@ export function createStartFailure(deps: {
 
   async function askInstead(target: Target, job: Job, ifUnknown: () => Promise<Next>): Promise<Next> {
     try {
-      const { reports } = await contact.attempt(target, 'status', () => agents.ask(target, [job]));
+      const { reports, errors } = await contact.attempt(target, 'status', () => agents.ask(target, [job]));
       const report = reports.get(job.id);
-      if (!report || report.kind === 'unknown') return ifUnknown();
+      if (report?.kind === 'unknown') return ifUnknown();
+      if (!report) return unanswered(target, job, errors.get(job.id));
       await commit(target, job, report);
       return { againInMs: null };
     } catch (error) {
