@@ -63,6 +63,19 @@ it('a cancel that cannot be delivered ends in lost, and is delivered once the ho
   expect(job?.recovered_at).not.toBeNull();
 }, 90_000);
 
+it('a job that cannot be stopped at its timeout keeps no other from its end', async () => {
+  const agent = await register('stubborn', 'C');
+  await stores.hosts.put('stubborn', { launcher: false });
+  agent.fault('/cancel', { kind: 'reply', status: 500, body: '{"error":"boom"}' }, 1_000);
+  const common = { host: 'stubborn', poll_interval: 1 };
+  const late = await stores.submit(newJob({ ...common, command: 'sleep 60', timeout_seconds: 1 }));
+  const { id } = await stores.submit(newJob({ ...common, command: 'sleep 4; true' }));
+  await until(() => (agent.requests['/cancel'] ?? 0) > 2);
+  expect(await endOf(stores, id, 15_000)).toMatchObject({ state: 'succeeded' });
+  agent.mend();
+  expect(await endOf(stores, late.id)).toMatchObject({ state: 'timed_out' });
+}, 40_000);
+
 /** Whether the job is in this state, with all pauses of its host over. */
 function inState(id: string, host: string, state: string) {
   return async () => {

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
+import { SluiceError } from '../../job/errors.ts';
 import { outcome } from '../../job/outcome.ts';
 import type { Job } from '../../job/record.ts';
 import type { Report } from '../../job/report.ts';
@@ -30,7 +31,14 @@ export function createOvertime(deps: {
       const now = await jobs.now();
       if (now < (job.started_at ?? now) + job.timeout_seconds * 1_000) return null;
       const order = { signal: 'TERM', grace_seconds: 10, reason: 'timeout' };
-      await contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
+      try {
+        await contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
+      } catch (error) {
+        if (!(error instanceof SluiceError)) throw error;
+        // Tried again with its next question; the answers about other jobs must not wait for it.
+        log.info({ job: job.id, host: job.host, code: error.code }, 'job.overtime_owed');
+        return null;
+      }
       const message = 'stopped by the gateway; the agent cannot check what is left';
       log.info({ job: job.id, host: job.host }, 'job.overtime');
       return jobs.transition(job, ['running', 'unreachable'], 'timed_out', {
