@@ -38,6 +38,8 @@ export interface Accepted {
 
 export function createAccept(deps: AcceptDeps) {
   const { registry, spool } = deps;
+  /** Those that are not in the registry yet, and count all the same. */
+  let publishing = 0;
 
   return (id: string, request: RunRequest): Promise<Accepted> =>
     deps.inTurn(id, () => acceptOne(id, request));
@@ -72,10 +74,11 @@ export function createAccept(deps: AcceptDeps) {
 
   async function start(plan: JobPlan, request: RunRequest): Promise<Job> {
     const { job_id: id, user } = plan.record;
-    if (registry.live().length >= deps.maxJobs) {
+    if (registry.live().length + publishing >= deps.maxJobs) {
       throw new Refusal(429, 'busy', `${deps.maxJobs} jobs are running on this host`);
     }
-    await publish(plan);
+    publishing++;
+    await publish(plan).finally(() => publishing--);
     const job = registry.add({ record: plan.record, state: 'accepted', startedAt: null, outcome: null });
     const secrets = plan.record.has_secrets ? secretsText(request.secret_env ?? {}) : undefined;
     void deps.supervisor.start(id, secrets).then(() => deps.follow(job));

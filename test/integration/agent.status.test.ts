@@ -105,6 +105,9 @@ describe.skipIf(process.getuid?.() !== 0)('a full disk (needs root to mount one)
       status: 429,
       body: { error: 'busy' },
     });
+    await small.call('POST', '/cancel/first', { signal: 'KILL' });
+    const burst = Array.from({ length: 10 }, () => small.call('POST', '/run', { command: 'sleep 30' }));
+    expect((await Promise.all(burst)).filter((reply) => reply.status === 200)).toHaveLength(1);
     expect((await small.call('POST', '/run', { job_id: 'first', command: 'sleep 30' })).body.existing).toBe(
       true,
     );
