@@ -18,11 +18,14 @@ import { Refusal } from './refusal.ts';
 /** Shells that read a profile as `su -` expects; another one runs the command but not the login. */
 const LOGIN_SHELLS = ['sh', 'bash', 'dash', 'ksh', 'mksh', 'zsh', 'ash'];
 
-/** sh refuses to set these, and would end before the command. */
-const READ_ONLY_NAMES = ['UID', 'EUID', 'PPID', 'SHELLOPTS', 'BASHOPTS', 'BASH_VERSINFO'];
+/** sh refuses to set these, or to anything but a number, and would end before the command. */
+const READ_ONLY_NAMES = ['OPTIND', 'UID', 'EUID', 'PPID', 'SHELLOPTS', 'BASHOPTS', 'BASH_VERSINFO'];
 
 /** All of it passes through a pipe that may not block. */
 const MAX_SECRET_BYTES = 32 * 1024;
+
+/** The inner process's own variables: one that a request sets would be taken for its. */
+const INNER_NAMES = /^sluice_/;
 
 /** It is kept in memory for as long as the token is known. */
 const MAX_KEY_BYTES = 256;
@@ -137,7 +140,8 @@ function checkTexts(request: RunRequest): void {
   for (const text of [request.command, request.workdir, request.shell, ...Object.values(env)]) {
     if (text?.includes('\0')) throw new Refusal(422, 'invalid_request', 'a text holds a NUL');
   }
-  const readOnly = Object.keys(env).find((name) => READ_ONLY_NAMES.includes(name));
+  const isTaken = (name: string) => READ_ONLY_NAMES.includes(name) || INNER_NAMES.test(name);
+  const readOnly = Object.keys(env).find(isTaken);
   if (readOnly) throw new Refusal(422, 'invalid_request', `env cannot set ${readOnly}`);
   if (Buffer.byteLength(request.dedup_key ?? '') > MAX_KEY_BYTES) {
     throw new Refusal(422, 'invalid_request', `dedup_key is larger than ${MAX_KEY_BYTES} bytes`);

@@ -46,6 +46,15 @@ describe('a job', () => {
     expect(job).toMatchObject({ return_code: 0, stdout: 'x named\n' });
   });
 
+  it('cannot have its environment taken for variables of the process that starts it', async () => {
+    for (const name of ['sluice_dir', 'sluice_shell', 'sluice_secrets', 'OPTIND']) {
+      for (const field of ['env', 'secret_env']) {
+        const reply = await agent.call('POST', '/run', { command: 'true', [field]: { [name]: 'exit 9' } });
+        expect(reply).toMatchObject({ status: 422, body: { error: 'invalid_request' } });
+      }
+    }
+  });
+
   it('that cut its output leaves nobody waiting for bytes that are gone', async () => {
     await run({ job_id: 'cut', command: 'seq 1 1000' });
     writeFileSync(join(agent.jobDir('cut'), 'out.log'), '');
