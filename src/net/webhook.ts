@@ -5,6 +5,7 @@
 import { Agent, type Dispatcher, errors, request } from 'undici';
 import { hasCode, SluiceError } from '../job/errors.ts';
 import { createUrlCheck } from './addresses.ts';
+import { retryAfterMs } from './retry-after.ts';
 import { type ConnectorDeps, createWebhookConnector } from './webhook-connector.ts';
 
 export interface WebhookRequest {
@@ -64,7 +65,7 @@ export function createWebhookSender(deps: SenderDeps): WebhookSender {
         });
         return {
           status: reply.statusCode,
-          retryAfterMs: retryAfter(reply.headers['retry-after'], Date.now()),
+          retryAfterMs: retryAfterMs(reply.headers['retry-after'], Date.now()),
           error: null,
           detail: null,
           text: await readStart(reply.body),
@@ -75,14 +76,6 @@ export function createWebhookSender(deps: SenderDeps): WebhookSender {
     },
     close: () => agent.destroy(),
   };
-}
-
-/** `Retry-After` in ms from now: seconds, or a date; null where it is neither. */
-export function retryAfter(header: string | string[] | undefined, now: number): number | null {
-  if (typeof header !== 'string') return null;
-  if (/^\d{1,9}$/.test(header)) return Number(header) * 1000;
-  const date = Date.parse(header);
-  return Number.isNaN(date) ? null : Math.max(0, date - now);
 }
 
 /** The status has decided already: a body that breaks off or takes too long changes nothing. */

@@ -1,5 +1,4 @@
 import { expect, test } from 'vitest';
-import { retryAfter } from '../../src/net/webhook.ts';
 import { judge } from '../../src/workers/deliver/schedule.ts';
 
 const schedule = { pausesSeconds: [5, 30, 120], random: () => 0.5 };
@@ -35,14 +34,4 @@ test('Retry-After lengthens a pause, never shortens it, and never beyond an hour
   expect(asked(20_000)).toEqual({ kind: 'retry', delayMs: 20_000 });
   expect(asked(1_000)).toEqual({ kind: 'retry', delayMs: 5_000 });
   expect(asked(86_400_000)).toEqual({ kind: 'retry', delayMs: 3_600_000 });
-});
-
-test('Retry-After is read as seconds and as a date, and anything else is ignored', () => {
-  const now = Date.UTC(2026, 0, 1);
-  expect(retryAfter('120', now)).toBe(120_000);
-  expect(retryAfter(new Date(now + 60_000).toUTCString(), now)).toBe(60_000);
-  expect(retryAfter(new Date(now - 60_000).toUTCString(), now)).toBe(0);
-  expect(retryAfter('soon', now)).toBeNull();
-  expect(retryAfter(['1', '2'], now)).toBeNull();
-  expect(retryAfter(undefined, now)).toBeNull();
 });

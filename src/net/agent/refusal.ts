@@ -6,6 +6,7 @@
  * fails the job; the same status from a proxy's page is a reply that makes no sense.
  */
 import { type ErrorCode, SluiceError } from '../../job/errors.ts';
+import { retryAfterMs } from '../retry-after.ts';
 import { brief } from './reply.ts';
 import type { WireReply } from './wire.ts';
 
@@ -19,7 +20,7 @@ export function refusalIn(reply: Refused): SluiceError | null {
   const fields: Record<string, unknown> = { http_status: reply.status };
   if (said) fields.agent_code = said.code;
   if (code === 'agent_busy') {
-    fields.retry_after = retryAfter(reply.headers['retry-after']) ?? PAUSES[said?.code ?? ''] ?? 10;
+    fields.retry_after = secondsToWait(reply.headers['retry-after']) ?? PAUSES[said?.code ?? ''] ?? 10;
   }
   const words = said ? [said.code, said.message].filter(Boolean).join(': ') : `HTTP ${reply.status}`;
   return new SluiceError(code, `The host's agent answers ${words}`, { fields });
@@ -71,9 +72,8 @@ function wordsOf(reply: Refused): { code: string; message: string | null } | nul
   return null;
 }
 
-/** Seconds or a date; between 1 and 3600. */
-function retryAfter(header: string | string[] | undefined): number | null {
-  if (typeof header !== 'string') return null;
-  const seconds = /^\d+$/.test(header) ? Number(header) : (Date.parse(header) - Date.now()) / 1000;
-  return Number.isFinite(seconds) ? Math.min(Math.max(Math.ceil(seconds), 1), 3600) : null;
+/** In whole seconds, between 1 and 3600. */
+function secondsToWait(header: string | string[] | undefined): number | null {
+  const ms = retryAfterMs(header, Date.now());
+  return ms === null ? null : Math.min(Math.max(Math.ceil(ms / 1000), 1), 3600);
 }
