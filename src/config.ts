@@ -10,7 +10,7 @@ import { Value } from 'typebox/value';
 import { splitHostAndPort } from './config/formats.ts';
 import { type LOG_LEVELS, Settings } from './config/schema.ts';
 import { fromEnvironment, fromYaml, type Mistake, type Source, unknownVariables } from './config/sources.ts';
-import type { HostTls } from './job/host.ts';
+import type { AddressPattern } from './job/host.ts';
 
 export interface Config {
   /** Null: none given; `sluice up` then starts its own. */
@@ -34,18 +34,6 @@ export interface Config {
   addressPatterns: AddressPattern[];
   /** Environment variables that look like settings and are none; for a warning at start. */
   unknownVariables: string[];
-}
-
-/** Addresses that may be used without being registered. */
-export interface AddressPattern {
-  /** `network/bits:port` */
-  match: string;
-  token: string;
-  tls?: HostTls;
-  max_requests?: number;
-  allowed_users?: (string | null)[];
-  launcher?: boolean;
-  labels?: Record<string, string>;
 }
 
 /** Everything that is wrong with the configuration, a line for each. */

@@ -93,7 +93,7 @@ export class SluiceError extends Error {
   }
 }
 
-/** The error's code if it is one of ours with that code. */
+/** Whether it is one of our errors, with one of these codes. */
 export function hasCode(error: unknown, ...codes: ErrorCode[]): error is SluiceError {
   return error instanceof SluiceError && codes.includes(error.code);
 }

@@ -30,6 +30,18 @@ export interface HostConfig {
   registered: boolean;
 }
 
+/** Addresses that may be used without being registered, with what a registered host would say of them. */
+export interface AddressPattern {
+  /** `network/bits:port`, or one `address:port`; IPv6 in brackets. */
+  match: string;
+  token: string;
+  tls?: HostTls;
+  max_requests?: number;
+  labels?: Record<string, string>;
+  allowed_users?: (string | null)[];
+  launcher?: boolean;
+}
+
 export const HOST_STATUSES = ['unknown', 'up', 'suspect', 'down', 'misconfigured'] as const;
 export type HostStatus = (typeof HOST_STATUSES)[number];
 

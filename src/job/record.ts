@@ -8,7 +8,7 @@ import type { State } from './states.ts';
 export const MODES = ['sync', 'async', 'tmux'] as const;
 export type Mode = (typeof MODES)[number];
 
-/** How a job was started, and therefore how it is followed to its end (rule 9). */
+/** How a job was started, and therefore how it is followed to its end, whatever its host has by then. */
 export const STARTERS = ['full', 'base', 'base+launcher'] as const;
 export type Starter = (typeof STARTERS)[number];
 
@@ -137,5 +137,5 @@ export interface Tails {
   stderr: Buffer;
 }
 
-/** A job's name on the wire once it changed to `state`: `job.running`, ... */
+/** The name of a change on the wire: the state after it, or how a lost job was corrected. */
 export type JobEventType = `job.${State}` | 'job.sighted' | 'job.recovered';

@@ -45,3 +45,6 @@ export const NO_OUTPUT: ReportedOutput = {
   stdout_tail: null,
   stderr_tail: null,
 };
+
+/** It runs, and nothing more is known of it. */
+export const RUNNING: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };

@@ -1,8 +1,8 @@
 /**
  * What a host's report, or its silence, means for a job: the one place that decides it.
  *
- * Pure. The host's own record decides; silence alone never fails a job (rule 1); a lost job is corrected once
- * (rule 7). `null` means that nothing changes.
+ * Pure. The host's own record decides; silence alone never fails a job; a lost job is corrected once. `null` means
+ * that nothing changes.
  */
 import type { Move } from './move.ts';
 import { type Outcome, outcome } from './outcome.ts';

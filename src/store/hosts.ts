@@ -3,9 +3,9 @@
  * or by an address pattern of the configuration; anything else is nobody's, because a gateway must not carry a
  * token to an address that a caller made up.
  */
-import type { AgentFacts, HostConfig, HostHealth, HostTls } from '../job/host.ts';
+import type { AddressPattern, AgentFacts, HostConfig, HostHealth, HostTls } from '../job/host.ts';
 import { createHealthStore } from './hosts/health.ts';
-import { type AddressPattern, createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
+import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRegistry } from './hosts/registry.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';

@@ -6,7 +6,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { type Job, launchToken } from '../../job/record.ts';
-import { NO_OUTPUT, type Report } from '../../job/report.ts';
+import { type Report, RUNNING } from '../../job/report.ts';
 import { askEach, isJustStarted, noAnswers } from './answers.ts';
 import { createBaseOutput } from './base-output.ts';
 import { baseRun } from './base-run.ts';
@@ -70,8 +70,6 @@ export function createBaseDriver(exchange: Exchange): Driver {
     },
   };
 }
-
-const RUNNING: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };
 
 function reportOf(said: BaseStatus): Report {
   if (said.return_code !== null) return ended('exit', said.return_code, said);

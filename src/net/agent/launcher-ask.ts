@@ -7,7 +7,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { DialHost } from '../../job/agent-port.ts';
 import { type Job, launchToken } from '../../job/record.ts';
-import { NO_OUTPUT, type Report } from '../../job/report.ts';
+import { type Report, RUNNING } from '../../job/report.ts';
 import { launcherCommand } from '../../protocol/launcher.ts';
 import { parseLauncherReport, parseLauncherReports } from '../../protocol/launcher-report.ts';
 import { askEach, askSome, isJustStarted, noAnswers } from './answers.ts';
@@ -124,5 +124,3 @@ export function createLauncherAsk(exchange: Exchange, believedMs: number): Drive
     seenRunning.set(token, Date.now());
   }
 }
-
-const RUNNING: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };

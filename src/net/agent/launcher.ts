@@ -6,7 +6,7 @@
 import { type DialHost, MAX_RANGE_BYTES } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { launchToken } from '../../job/record.ts';
-import { NO_OUTPUT, type Report } from '../../job/report.ts';
+import { RUNNING } from '../../job/report.ts';
 import { launcherCommand } from '../../protocol/launcher.ts';
 import { parseLauncherReport } from '../../protocol/launcher-report.ts';
 import { baseRun } from './base-run.ts';
@@ -72,7 +72,7 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
         }),
       );
       const run = { id: token, command, user: job.job_user, tmux: job.mode === 'tmux' };
-      return { ...(await baseRun(exchange, host, run)), report: STARTED };
+      return { ...(await baseRun(exchange, host, run)), report: RUNNING };
     },
 
     ask: createLauncherAsk(exchange, believedMs),
@@ -124,5 +124,3 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
     },
   };
 }
-
-const STARTED: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };

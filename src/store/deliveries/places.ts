@@ -3,6 +3,7 @@
  * looked at. `deliveriesDue` is a ZSET of origins; each has two of deliveries, waiting and being sent.
  */
 import type { Keys } from '../keys.ts';
+import type { Delivery } from './record.ts';
 
 /** The target of all callbacks, in the place of an endpoint's id. */
 export const CALLBACKS = 'callbacks';
@@ -32,6 +33,20 @@ export function listOf(keys: Keys, { target, owner }: { target: string; owner: s
 /** ZSET id -> when it died. */
 export function deadListOf(keys: Keys, of: { target: string; owner: string }): string {
   return `${listOf(keys, of)}:dead`;
+}
+
+/** KEYS of the scripts that end a delivery or send it again, as their headers number them. */
+export function placesOf(keys: Keys, delivery: Delivery): string[] {
+  const { id, origin, job_id } = delivery;
+  return [
+    keys.delivery(id),
+    waiting(keys, origin),
+    sending(keys, origin),
+    keys.deliveriesDue,
+    keys.deliveriesPending(job_id),
+    keys.deliveriesDead,
+    deadListOf(keys, delivery),
+  ];
 }
 
 /**

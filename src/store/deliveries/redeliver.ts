@@ -2,7 +2,7 @@
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
-import { deadListOf, sending, waiting } from './places.ts';
+import { placesOf } from './places.ts';
 import type { Delivery } from './record.ts';
 
 /**
@@ -27,19 +27,7 @@ return 1
 `);
 
 export async function redeliver(redis: Redis, keys: Keys, delivery: Delivery): Promise<boolean> {
-  const { id, origin, job_id } = delivery;
-  const found = await redeliverScript(
-    redis,
-    [
-      keys.delivery(id),
-      waiting(keys, origin),
-      sending(keys, origin),
-      keys.deliveriesDue,
-      keys.deliveriesPending(job_id),
-      keys.deliveriesDead,
-      deadListOf(keys, delivery),
-    ],
-    [id, origin],
-  );
+  const { id, origin } = delivery;
+  const found = await redeliverScript(redis, placesOf(keys, delivery), [id, origin]);
   return found === 1;
 }

@@ -3,15 +3,7 @@ import type { Claimed, Verdict } from '../deliveries.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
-import {
-  DEAD_KEPT_MS,
-  DELIVERED_KEPT_MS,
-  deadListOf,
-  LISTED_MS,
-  PLACES_LUA,
-  sending,
-  waiting,
-} from './places.ts';
+import { DEAD_KEPT_MS, DELIVERED_KEPT_MS, LISTED_MS, PLACES_LUA, placesOf } from './places.ts';
 import { type DeliveryAttempt, KEPT_ATTEMPTS } from './record.ts';
 
 /**
@@ -57,27 +49,15 @@ export async function settle(
   attempt: DeliveryAttempt,
   verdict: Verdict,
 ): Promise<boolean> {
-  const { id, origin, job_id } = delivery;
-  const settled = await settleScript(
-    redis,
-    [
-      keys.delivery(id),
-      waiting(keys, origin),
-      sending(keys, origin),
-      keys.deliveriesDue,
-      keys.deliveriesPending(job_id),
-      keys.deliveriesDead,
-      deadListOf(keys, delivery),
-    ],
-    [
-      id,
-      origin,
-      lease,
-      verdict.kind,
-      verdict.kind === 'retry' ? Math.round(verdict.delayMs) : 0,
-      verdict.kind === 'dead' ? verdict.reason : '',
-      JSON.stringify([...delivery.attempts, attempt].slice(-KEPT_ATTEMPTS)),
-    ],
-  );
+  const { id, origin } = delivery;
+  const settled = await settleScript(redis, placesOf(keys, delivery), [
+    id,
+    origin,
+    lease,
+    verdict.kind,
+    verdict.kind === 'retry' ? Math.round(verdict.delayMs) : 0,
+    verdict.kind === 'dead' ? verdict.reason : '',
+    JSON.stringify([...delivery.attempts, attempt].slice(-KEPT_ATTEMPTS)),
+  ]);
   return settled === 1;
 }

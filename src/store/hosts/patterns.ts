@@ -3,19 +3,8 @@
  * They come from the configuration only; no request can add one.
  */
 import { BlockList, isIP } from 'node:net';
-import type { HostConfig, HostTls } from '../../job/host.ts';
+import type { AddressPattern, HostConfig, HostTls } from '../../job/host.ts';
 import type { Sealer } from '../sealing.ts';
-
-export interface AddressPattern {
-  /** `network/bits:port`, or one `address:port`; IPv6 in brackets. */
-  match: string;
-  token: string;
-  tls?: HostTls;
-  max_requests?: number;
-  labels?: Record<string, string>;
-  allowed_users?: (string | null)[] | null;
-  launcher?: boolean;
-}
 
 export const DEFAULT_TLS: HostTls = { pin: 'first_use' };
 export const DEFAULT_MAX_REQUESTS = 4;

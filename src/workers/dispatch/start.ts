@@ -1,6 +1,6 @@
 /**
  * Starting one job: the launch token is committed before anything is sent, and a start whose reply was lost is
- * settled by the same start again, never by a new one (rule 2).
+ * settled by the same start again, never by a new one.
  */
 import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';

@@ -1,5 +1,5 @@
 /**
- * Delivering a cancel to the host, until the host has proven what became of the job (rule 5). Delivered again
+ * Delivering a cancel to the host, until the host has proven what became of the job. Delivered again
  * after every failure: agents take the same cancel any number of times.
  */
 import type { Logger } from 'pino';
