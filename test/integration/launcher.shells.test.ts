@@ -31,7 +31,7 @@ describe('launcher under the shells of this machine', () => {
   beforeAll(async () => {
     home = await mkdtemp(join(tmpdir(), 'launcher-shells-'));
   });
-  afterAll(() => rm(home, { recursive: true, force: true }));
+  afterAll(() => rm(home, { recursive: true, force: true, maxRetries: 5 }));
 
   const odd = `it's "q"!! !x \\\\ \\! \\' end\\\nline two\n\n$HOME \`id\` \\n *`;
 
