@@ -4,15 +4,25 @@
  */
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
+import { defineScript } from './script.ts';
 
 export interface Followed {
   /** Every followed id of a host with the time of its next question, soonest first. */
   of(host: string): Promise<{ id: string; at: number }[]>;
   /** Sets times of next questions; jobs that are no longer followed are left out. */
   askAt(host: string, times: Map<string, number>): Promise<void>;
+  /** Has every followed job of a host asked about at once: it was away, and answers again. */
+  askAllNow(host: string): Promise<void>;
   /** Hosts with followed jobs, those whose following began last first. */
   hosts(limit: number): Promise<string[]>;
 }
+
+/** KEYS 1 followed */
+const askAllNowScript = defineScript(`
+local t = redis.call('TIME')
+local now = t[1] * 1000 + math.floor(t[2] / 1000)
+for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], now, id) end
+`);
 
 export function createFollowed({ redis, keys }: { redis: Redis; keys: Keys }): Followed {
   return {
@@ -27,6 +37,9 @@ export function createFollowed({ redis, keys }: { redis: Redis; keys: Keys }): F
       if (times.size === 0) return;
       const scored = [...times].flatMap(([id, at]) => [String(at), id]);
       await redis.call('ZADD', keys.followed(host), 'XX', ...scored);
+    },
+    async askAllNow(host) {
+      await askAllNowScript(redis, [keys.followed(host)], []);
     },
     hosts: (limit) => redis.zrevrange(keys.hostsFollowed, 0, limit - 1),
   };

@@ -8,6 +8,7 @@ import { type AgentPort, type DialHost, dialHost } from '../job/agent-port.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 import type { AgentFacts, HostConfig, HostHealth } from '../job/host.ts';
 import { MISCONFIGURED } from '../job/remedies.ts';
+import type { Followed } from '../store/followed.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Wake } from '../store/queues.ts';
 
@@ -32,11 +33,12 @@ export interface Contact {
 
 export function createContact(deps: {
   hosts: Pick<HostStore, 'get' | 'health' | 'openToken' | 'contacted' | 'failed' | 'pause' | 'pin'>;
+  followed: Pick<Followed, 'askAllNow'>;
   agents: Pick<AgentPort, 'ping'>;
   wake: Pick<Wake, 'dispatch' | 'follow'>;
   log: Logger;
 }): Contact {
-  const { hosts, agents, wake, log } = deps;
+  const { hosts, followed, agents, wake, log } = deps;
 
   async function attempt<T>(target: Target, what: string, request: () => Promise<T>): Promise<T> {
     const began = performance.now();
@@ -61,6 +63,7 @@ export function createContact(deps: {
     target.health = { ...target.health, status: 'up', failures: 0, retry_at: null };
     if (!wasAway) return;
     log.info({ host: target.name }, 'host.up');
+    await followed.askAllNow(target.name);
     await Promise.all([wake.dispatch(target.name), wake.follow(target.name)]);
   }
 

@@ -65,6 +65,18 @@ describe('a job on a Full agent', () => {
     expect(job.dispatched_at).toBeGreaterThanOrEqual(not_before);
   });
 
+  it('waits on a drained host while a running one goes on, and starts when the host is resumed', async () => {
+    const running = await stores.submit(newJob({ host: 'web1', command: 'sleep 1; echo went on' }));
+    await stateOf(stores, running.id, 'running');
+    await stores.hosts.setDraining('web1', true);
+    const waiting = await stores.submit(newJob({ host: 'web1', command: 'echo resumed' }));
+    expect(await endOf(stores, running.id)).toMatchObject({ state: 'succeeded' });
+    expect(await stores.jobs.get(waiting.id)).toMatchObject({ state: 'queued', attempt: 0 });
+    await stores.hosts.setDraining('web1', false);
+    await stores.wake.dispatch('web1');
+    expect(await endOf(stores, waiting.id)).toMatchObject({ state: 'succeeded' });
+  });
+
   it('leaves nothing behind: no slot, no lease, no repetition', async () => {
     await until(async () => (await stores.redis.zcard(stores.keys.slots('web1'))) === 0);
     await until(async () => (await stores.redis.zcard(stores.keys.hostsFollowed)) === 0);
