@@ -14,6 +14,8 @@ export interface Change extends Partial<Omit<JobProgress, 'state' | 'version' | 
   output?: SyncOutput;
   /** To a followed state, or to `lost`: when its host is asked about it next; null for never again. */
   next_poll_at?: number | null;
+  /** Webhooks are not told: what they would hear is not new. */
+  untold?: true;
   /** The event's type, where it is not `job.<state>`. */
   type?: 'job.sighted' | 'job.recovered';
 }

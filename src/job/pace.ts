@@ -18,8 +18,7 @@ export function pauseMs(ageMs: number, pollIntervalSeconds: number): number {
   return Math.round(Math.min(quarter, pollIntervalSeconds * 1_000));
 }
 
-/** How often a host should be asked whose jobs are next due after these pauses, in ms. */
-export function intervalMs(pausesMs: readonly number[]): number {
-  const shortest = Math.min(...pausesMs);
-  return INTERVALS_MS.findLast((interval) => interval <= shortest) ?? INTERVALS_MS[0];
+/** How often a host should be asked whose most urgent job is next due after this pause, in ms. */
+export function intervalMs(pauseMs: number): number {
+  return INTERVALS_MS.findLast((interval) => interval <= pauseMs) ?? INTERVALS_MS[0];
 }

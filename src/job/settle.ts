@@ -55,6 +55,10 @@ export function settleSilence(
       },
     };
   }
+  if (job.state === 'dispatching' && gone) {
+    const message = 'its host fell silent while it was asked to start it, and whether it did is not known';
+    return lost(outcome('ambiguous_start', { message }), moment, moment.now + LOST_PAUSE_MS);
+  }
   if ((job.state === 'unreachable' || job.state === 'canceling') && gone) {
     const message = `the host has not answered for ${job.lost_after_seconds} s`;
     return lost(outcome('silent', { message }), moment, moment.now + LOST_PAUSE_MS);

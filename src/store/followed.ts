@@ -9,6 +9,12 @@ import { defineScript } from './script.ts';
 export interface Followed {
   /** Every followed id of a host with the time of its next question, soonest first. */
   of(host: string): Promise<{ id: string; at: number }[]>;
+  /** Ids that are due at `now`, soonest first, at most `limit`. */
+  due(host: string, now: number, limit: number): Promise<string[]>;
+  /** The time of the soonest question; null if there are no followed jobs. */
+  firstAt(host: string): Promise<number | null>;
+  /** Drops ids that have no record any more. */
+  forget(host: string, ids: string[]): Promise<void>;
   /** Sets times of next questions; jobs that are no longer followed are left out. */
   askAt(host: string, times: Map<string, number>): Promise<void>;
   /** Has every followed job of a host asked about at once: it was away, and answers again. */
@@ -32,6 +38,14 @@ export function createFollowed({ redis, keys }: { redis: Redis; keys: Keys }): F
         id: flat[2 * i] as string,
         at: Number(flat[2 * i + 1]),
       }));
+    },
+    due: (host, now, limit) => redis.zrangebyscore(keys.followed(host), '-inf', now, 'LIMIT', 0, limit),
+    async firstAt(host) {
+      const [, at] = await redis.zrange(keys.followed(host), '0', '0', 'WITHSCORES');
+      return at === undefined ? null : Number(at);
+    },
+    async forget(host, ids) {
+      if (ids.length > 0) await redis.zrem(keys.followed(host), ...ids);
     },
     async askAt(host, times) {
       if (times.size === 0) return;

@@ -18,6 +18,9 @@ export interface SlotStore {
   release(host: string, holder: string): Promise<void>;
 }
 
+/** How long a turn is kept for a question that found the only slot taken, in ms. */
+const TURN_MS = 1_000;
+
 /**
  * KEYS 1 slots
  * ARGV 1 holder 2 max 3 lease in ms
@@ -28,7 +31,12 @@ local now = clock()
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   if holder:sub(1, 6) ~= 'start:' then redis.call('ZREM', KEYS[1], holder) end
 end
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then return 0 end
+redis.call('ZREM', KEYS[1], 'next')
+if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+  -- Where there is one slot only, a queue of starts would take it again at once, for ever: the next turn is ours.
+  if tonumber(ARGV[2]) == 1 then redis.call('ZADD', KEYS[1], now + ${TURN_MS}, 'next') end
+  return 0
+end
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 return 1
 `);

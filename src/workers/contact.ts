@@ -76,8 +76,8 @@ export function createContact(deps: {
       await failed(target, 'misconfigured', error.message, remedy);
     } else if (
       SILENCES.has(error.code) ||
-      // One question that breaks an agent's reply says nothing about the host; a ping or a start does.
-      (error.code === 'agent_failed' && (what === 'ping' || what === 'run'))
+      // A question that this agent cannot answer says nothing about the host; a ping or a start does.
+      (BROKEN.has(error.code) && (what === 'ping' || what === 'run'))
     ) {
       await failed(target, 'unreachable', error.message, null);
     } else {
@@ -129,4 +129,6 @@ function isRecent({ last_contact_at: time, seen_at }: HostHealth): boolean {
 }
 
 /** Failures in which the host did not answer, or nothing that an agent would. */
-const SILENCES = new Set<ErrorCode>(['agent_unreachable', 'agent_reply_lost', 'agent_reply_invalid']);
+const SILENCES = new Set<ErrorCode>(['agent_unreachable', 'agent_reply_lost']);
+/** Answers that are none. */
+const BROKEN = new Set<ErrorCode>(['agent_failed', 'agent_reply_invalid']);

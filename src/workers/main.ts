@@ -125,7 +125,7 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   ];
   const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, log });
   const sweep = createSweep({
-    ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
+    ...{ jobs, mailbox, followed, leases, wake, deadline, contact, silence, owner, log },
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
   });
   delivery.deliverer.start();

@@ -9,7 +9,9 @@ import type { JobStore } from '../store/jobs.ts';
 import type { Leases } from '../store/leases.ts';
 import type { Mailbox } from '../store/mailbox.ts';
 import type { Wake } from '../store/queues.ts';
+import type { Contact } from './contact.ts';
 import type { Deadline } from './dispatch/deadline.ts';
+import type { Silence } from './follow/silence.ts';
 
 const EVERY_MS = 1_000;
 /** A host whose mailbox is late by so much has lost its wake-up. */
@@ -28,15 +30,18 @@ export interface Sweep {
 export function createSweep(deps: {
   jobs: Pick<JobStore, 'list' | 'overdue' | 'getMany' | 'remove' | 'now'>;
   mailbox: Pick<Mailbox, 'overdue' | 'rescue'>;
-  followed: Pick<Followed, 'hosts' | 'of'>;
+  followed: Pick<Followed, 'hosts' | 'firstAt'>;
   leases: Leases;
   wake: Wake;
   deadline: Pick<Deadline, 'passedBeforeStart'>;
+  contact: Pick<Contact, 'target'>;
+  silence: Pick<Silence, 'ofHost'>;
   sweepDeliveries: () => Promise<void>;
   owner: string;
   log: Logger;
 }): Sweep {
-  const { jobs, mailbox, followed, leases, wake, deadline, sweepDeliveries, owner, log } = deps;
+  const { jobs, mailbox, followed, leases, wake, deadline, contact, silence, sweepDeliveries, owner, log } =
+    deps;
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | null = null;
   let count = 0;
@@ -63,6 +68,7 @@ export function createSweep(deps: {
     do {
       const page = await jobs.list({ state: ['dispatching'] }, { size: BATCH, ...(after && { after }) });
       for (const job of page.jobs) {
+        await giveUpIfSilent(job);
         if (!(await mailbox.rescue(job.host, job.id))) continue;
         log.warn({ job: job.id, host: job.host }, 'sweep.start_rescued');
         await wake.dispatch(job.host);
@@ -71,12 +77,20 @@ export function createSweep(deps: {
     } while (after !== null);
   }
 
+  /** A start whose host never came back: nobody asks about it, so nobody else would notice. */
+  async function giveUpIfSilent(job: Job): Promise<void> {
+    const asked = job.dispatched_at ?? job.created_at;
+    if ((await jobs.now()) < asked + job.lost_after_seconds * 1_000) return;
+    const target = await contact.target(job.host);
+    if (target) await silence.ofHost(target, [job]);
+  }
+
   async function wakeUnasked(): Promise<void> {
     const now = await jobs.now();
     for (const host of await followed.hosts(100_000)) {
-      const [first] = await followed.of(host);
-      if (first && first.at < now - UNASKED_MS) {
-        log.warn({ host, late_ms: Math.round(now - first.at) }, 'sweep.host_unasked');
+      const at = await followed.firstAt(host);
+      if (at !== null && at < now - UNASKED_MS) {
+        log.warn({ host, late_ms: Math.round(now - at) }, 'sweep.host_unasked');
         await wake.follow(host);
       }
     }

@@ -118,6 +118,16 @@ describe('health', () => {
     expect((await stores.hosts.health('h2')).silent_ms).toBeLessThanOrEqual(120_000);
   });
 
+  it('counts no silence of a host that answers and refuses', async () => {
+    await stores.hosts.failed('h4', { status: 'misconfigured', cause: 'token refused', remedy: 'set it' });
+    await stores.hosts.failed('h4', { status: 'misconfigured', cause: 'token refused', remedy: 'set it' });
+    expect(await stores.hosts.health('h4')).toMatchObject({
+      status: 'misconfigured',
+      silent_asks: 0,
+      silent_ms: 0,
+    });
+  });
+
   it('pins the first certificate, and another one only on request', async () => {
     await stores.hosts.pin('h3', 'a', { replace: false });
     await stores.hosts.pin('h3', 'b', { replace: false });

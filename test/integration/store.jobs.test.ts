@@ -155,6 +155,20 @@ describe('transition', () => {
   });
 });
 
+it('a cancel that is owed to a lost job is not told as a second end', async () => {
+  await stores.redis.del(stores.keys.outbox);
+  const job = await accept({ callback_url: 'http://receiver.example/' });
+  const started = await stores.jobs.transition(job, 'queued', 'dispatching', { attempt: 1, why: '' });
+  await stores.jobs.transition(started || job, 'dispatching', 'lost', {
+    outcome: outcome('silent'),
+    why: '',
+  });
+  expect(await stores.redis.llen(stores.keys.outbox)).toBe(1);
+  await stores.cancel(job.id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
+  expect(await stores.jobs.get(job.id)).toMatchObject({ state: 'lost', canceled_by: 'test' });
+  expect(await stores.redis.llen(stores.keys.outbox)).toBe(1);
+});
+
 describe('list', () => {
   it('pages through everything once, newest first, while jobs are added', async () => {
     const ids: string[] = [];

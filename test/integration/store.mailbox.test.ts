@@ -102,6 +102,18 @@ describe('giving back', () => {
   });
 });
 
+it('a question that found the only slot taken by a start has the next turn, before the queue of starts', async () => {
+  await fill('turns', 3);
+  const first = await take('turns', 10_000, 1);
+  const question = { max: 1, leaseMs: 10_000 };
+  expect(await stores.slots.takeIfFree('turns', 'q', question)).toBe(false);
+  await stores.mailbox.release('turns', first.ids[0] as string, first.token);
+  expect((await take('turns', 10_000, 1)).ids).toEqual([]);
+  expect(await stores.slots.takeIfFree('turns', 'q', question)).toBe(true);
+  await stores.slots.release('turns', 'q');
+  expect((await take('turns', 10_000, 1)).ids).toHaveLength(1);
+});
+
 it('rescue brings back only what is in nobody’s hands', async () => {
   const [id] = await fill('stranded', 1);
   expect(await stores.mailbox.rescue('stranded', id as string)).toBe(false);

@@ -37,10 +37,10 @@ describe('the pace of questions', () => {
 
   it('lets a host be asked at least as often as its most urgent job wants, from one second up', () => {
     fc.assert(
-      fc.property(fc.array(fc.integer({ min: 1_000, max: 1e6 }), { minLength: 1 }), (pauses) => {
-        expect(intervalMs(pauses)).toBeLessThanOrEqual(Math.min(...pauses));
+      fc.property(fc.integer({ min: 1_000, max: 1e6 }), (pause) => {
+        expect(intervalMs(pause)).toBeLessThanOrEqual(pause);
       }),
     );
-    expect(intervalMs([100])).toBe(1_000);
+    expect(intervalMs(100)).toBe(1_000);
   });
 });

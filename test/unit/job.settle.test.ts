@@ -122,6 +122,15 @@ describe('settleSilence', () => {
     expect(move).toMatchObject({ to: 'unreachable', change: { unreachable_since: 5 } });
   });
 
+  it('gives up a start whose host never came back, without a word about whether it began', () => {
+    const silence = { since: 5, silentMs: 60_000, asks: LOST_ASKS };
+    expect(settleSilence(jobIn('dispatching', job), silence, moment)).toMatchObject({
+      to: 'lost',
+      change: { outcome: { kind: 'ambiguous_start' } },
+    });
+    expect(settleSilence(jobIn('dispatching', job), { ...silence, silentMs: 1 }, moment)).toBeNull();
+  });
+
   it('gives an unreachable job up only after its time and at least five failed asks', () => {
     fc.assert(
       fc.property(fc.nat(200_000), fc.nat(10), (silentMs, asks) => {

@@ -24,10 +24,13 @@ local now = clock()
 local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
 local status = ARGV[1]
 if status == 'unreachable' then status = failures < 3 and 'suspect' or 'down' end
-local last = tonumber(redis.call('HGET', KEYS[1], 'last_failed_at') or now)
-redis.call('HINCRBY', KEYS[1], 'silent_ms', math.min(now - last, ${2 * LONGEST_PAUSE_MS}))
-redis.call('HINCRBY', KEYS[1], 'silent_asks', 1)
-redis.call('HSETNX', KEYS[1], 'silent_since', now)
+-- A host that refuses the token has answered: its trouble is no silence, however long it lasts.
+if ARGV[1] == 'unreachable' then
+  local last = tonumber(redis.call('HGET', KEYS[1], 'last_failed_at') or now)
+  redis.call('HINCRBY', KEYS[1], 'silent_ms', math.min(now - last, ${2 * LONGEST_PAUSE_MS}))
+  redis.call('HINCRBY', KEYS[1], 'silent_asks', 1)
+  redis.call('HSETNX', KEYS[1], 'silent_since', now)
+end
 local pause = math.min(1000 * 2 ^ math.min(failures - 1, 10), ${LONGEST_PAUSE_MS})
 if status == 'misconfigured' then pause = math.max(pause, 10000) end
 local retry = now + math.floor(pause * ARGV[4])

@@ -50,6 +50,7 @@ export function createCancel(deps: {
             ...asked,
             cancel: order,
             next_poll_at: asked.cancel_requested_at,
+            untold: true,
             why: 'cancel owed until the host is back',
           });
           if (moved) return deliver(moved);

@@ -73,7 +73,7 @@ if p.over then
   end
 end
 local hash = redis.call('HGETALL', KEYS[1])
-local told = (p.over and p.callback) or redis.call('EXISTS', KEYS[11]) == 1
+local told = not p.untold and ((p.over and p.callback) or redis.call('EXISTS', KEYS[11]) == 1)
 if told then
   redis.call('RPUSH', KEYS[10], cjson.encode({id = p.id, version = version, type = p.type, at = now, hash = hash}))
 end
@@ -127,7 +127,7 @@ export async function transition(
 }
 
 function instructions(job: Job, from: readonly State[], to: State, change: Change, channel: string) {
-  const { why, eligible_at, tails, output, next_poll_at, type, ...progress } = change;
+  const { why, eligible_at, tails, output, next_poll_at, type, untold, ...progress } = change;
   const { set, del } = encodeProgress(progress);
   return {
     id: job.id,
@@ -138,6 +138,7 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     to,
     why,
     type: type ?? `job.${to}`,
+    untold: untold ?? false,
     move: randomUUID().slice(0, 8),
     set,
     del,

@@ -50,9 +50,17 @@ export function createAsk(deps: {
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       if (error.code === 'host_busy') await putOff(target.name, batch, BUSY_PAUSE_MS);
-      else await putOff(target.name, batch, (await silence.ofHost(target, batch)).pauseMs);
+      else await notAnswered(target, batch, error);
       return false;
     }
+  }
+
+  async function notAnswered(target: Target, batch: Job[], error: SluiceError): Promise<void> {
+    const { silent, pauseMs } = await silence.ofHost(target, batch);
+    await putOff(target.name, batch, pauseMs);
+    if (silent || error.code === 'agent_busy') return;
+    // It answers, but not to this question: another agent lives there than the one that started these jobs.
+    for (const job of batch) await unanswered(target, job, error);
   }
 
   async function askAndSettle(target: Target, batch: Job[]): Promise<void> {

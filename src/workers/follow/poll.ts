@@ -16,6 +16,8 @@ import { type DeliverCancel, owesCancel } from './cancel.ts';
 
 /** The next question is waited for if it is due within so much. */
 const STAY_MS = 1_000;
+/** Jobs looked at in one round. */
+const ROUND = 1_000;
 /** How long one poll may go on; the next repetition takes over. */
 const LONGEST_MS = 20_000;
 /** How long questions are left to a held request before they are looked at again. */
@@ -29,7 +31,7 @@ export type Poll = (host: string) => Promise<void>;
 
 export function createPoll(deps: {
   jobs: Pick<JobStore, 'getMany' | 'now'>;
-  followed: Pick<Followed, 'of' | 'askAt'>;
+  followed: Pick<Followed, 'due' | 'firstAt' | 'forget' | 'askAt'>;
   leases: Leases;
   schedules: Schedules;
   contact: Pick<Contact, 'target'>;
@@ -43,11 +45,7 @@ export function createPoll(deps: {
   const { jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, stopping, log } = deps;
 
   return async (host) => {
-    const entries = await followed.of(host);
-    if (entries.length === 0) {
-      await schedules.remove(host);
-      return;
-    }
+    if ((await followed.firstAt(host)) === null) return schedules.remove(host);
     const me = `${owner}:${Math.random()}`;
     const end = Date.now() + LONGEST_MS;
     do {
@@ -79,7 +77,7 @@ export function createPoll(deps: {
   /** Asks about everything that is due; afterwards nothing of it is due now. */
   async function round(host: string, canceling: Map<string, Promise<void>>): Promise<void> {
     const now = await jobs.now();
-    const ids = (await followed.of(host)).filter(({ at }) => at <= now).map(({ id }) => id);
+    const ids = await followed.due(host, now, ROUND);
     if (ids.length === 0) return;
     const target = await contact.target(host);
     if (!target) {
@@ -89,7 +87,12 @@ export function createPoll(deps: {
     // It failed, or asked for a pause.
     const { retry_at } = target.health;
     if (retry_at !== null && retry_at > now) return putOff(host, ids, retry_at);
-    const found = (await jobs.getMany(ids)).filter((job): job is Job => job !== null);
+    const records = await jobs.getMany(ids);
+    const found = records.filter((job): job is Job => job !== null);
+    await followed.forget(
+      host,
+      ids.filter((_, i) => records[i] === null),
+    );
     await startCancels(target, found.filter(owesCancel), canceling, now);
     const isHeld = await leases.isClaimed(holdLease(host));
     const { held = [], due = [] } = Object.groupBy(
@@ -136,19 +139,15 @@ export function createPoll(deps: {
   }
 
   async function nextInMs(host: string): Promise<number> {
-    const [first] = await followed.of(host);
-    return first ? first.at - (await jobs.now()) : Number.POSITIVE_INFINITY;
+    const at = await followed.firstAt(host);
+    return at === null ? Number.POSITIVE_INFINITY : at - (await jobs.now());
   }
 
   /** Sets how often the host is asked from now on, by the job that is due soonest. */
   async function repeat(host: string): Promise<void> {
-    const entries = await followed.of(host);
-    if (entries.length === 0) {
-      await schedules.remove(host);
-      return;
-    }
-    const now = await jobs.now();
-    await schedules.set(host, intervalMs(entries.map(({ at }) => Math.max(at - now, STAY_MS))));
+    const next = await nextInMs(host);
+    if (next === Number.POSITIVE_INFINITY) await schedules.remove(host);
+    else await schedules.set(host, intervalMs(Math.max(next, STAY_MS)));
   }
 }
 
