@@ -3,6 +3,7 @@
  * them at once.
  */
 import { randomUUID } from 'node:crypto';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Job } from '../job/record.ts';
@@ -36,6 +37,9 @@ import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
 import { createQueueWorker } from './queue.ts';
 import { createSweep } from './sweep.ts';
+
+/** How long a stop waits for what is under way (a question, a grace of a cancel, a Redis that is away), in ms. */
+const PATIENCE_MS = 12_000;
 
 export interface Workers {
   /** Starts nothing new, finishes what is under way, leaves the rest to others. */
@@ -132,18 +136,26 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   sweep.start();
   log.info({ owner }, 'workers.started');
 
+  async function finish(): Promise<void> {
+    await sweep.close();
+    await Promise.all(workers.map((worker) => worker.close()));
+    await holds.close();
+    await delivery.close();
+    closeAcceptance();
+    await agents.close();
+    await feed.close();
+    await closeQueues();
+  }
+
   return {
     async close() {
       stop.abort();
-      await sweep.close();
-      await Promise.all(workers.map((worker) => worker.close()));
-      await holds.close();
-      await delivery.close();
-      closeAcceptance();
-      await agents.close();
-      await feed.close();
-      await closeQueues();
-      await Promise.all([redis.quit(), producer.quit()]);
+      const cut = pause(PATIENCE_MS, 'cut', { ref: false });
+      if ((await Promise.race([finish(), cut])) === 'cut') {
+        // Nothing is lost: what was under way is leased, and another worker takes it over when the lease ends.
+        log.warn({ owner }, 'workers.stop_cut_short');
+      }
+      for (const connection of [redis, producer, subscriber]) connection.disconnect();
       log.info({ owner }, 'workers.stopped');
     },
   };
