@@ -10,7 +10,7 @@ import type { Follow } from './follow.ts';
 import { type JobPlan, jobFiles, requestHash, secretsText } from './job-files.ts';
 import type { Logger } from './log.ts';
 import type { Planner } from './plan.ts';
-import { Refusal } from './refusal.ts';
+import { Refusal, refuseForAnotherStore } from './refusal.ts';
 import type { Job, Registry } from './registry.ts';
 import type { Spool } from './spool.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -45,13 +45,7 @@ export function createAccept(deps: AcceptDeps) {
     deps.inTurn(id, () => acceptOne(id, request));
 
   async function acceptOne(id: string, request: RunRequest): Promise<Accepted> {
-    if (request.expect_store_id !== undefined && request.expect_store_id !== spool.storeId) {
-      throw new Refusal(
-        409,
-        'store_changed',
-        'this spool is another one: it does not know what was started before',
-      );
-    }
+    refuseForAnotherStore(request, spool.storeId);
     const known = registry.get(id);
     if (known?.outcome?.reason === 'never_ran') {
       await spool.remove(id);

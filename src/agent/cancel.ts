@@ -3,7 +3,8 @@
  *
  * Every job here is some gateway's launch token: for an id never seen a tombstone is written, so that a start that
  * is still on its way finds it. So it is for one that certifiably never began, which a start would begin anew. Any
- * other job that is over stays as it was.
+ * other job that is over stays as it was. A job of another store gets no tombstone: that would read as the proof
+ * that it never began, while its processes run on.
  */
 import { constants } from 'node:os';
 import type { CancelRequest } from '../protocol/agent.ts';
@@ -11,7 +12,7 @@ import type { Follow } from './follow.ts';
 import type { JobRecord } from './job-files.ts';
 import type { Logger } from './log.ts';
 import type { Outcome } from './outcome.ts';
-import { Refusal } from './refusal.ts';
+import { Refusal, refuseForAnotherStore } from './refusal.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
 import type { Spool } from './spool.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -22,7 +23,7 @@ const DEFAULT_GRACE_SECONDS = 10;
 const PUBLISH_MS = 5000;
 
 export interface CancelDeps {
-  spool: Pick<Spool, 'publish' | 'remove'>;
+  spool: Pick<Spool, 'storeId' | 'publish' | 'remove'>;
   registry: Pick<Registry, 'get' | 'add' | 'forget' | 'waitUntil'>;
   supervisor: Pick<Supervisor, 'stop'>;
   follow: Follow;
@@ -35,6 +36,7 @@ export function createCancel(deps: CancelDeps) {
   /** @returns the job, over or not: its record then says what is left */
   return async function cancel(id: string, request: CancelRequest, gone: AbortSignal): Promise<Job> {
     const signal = signalName(request.signal ?? 'TERM');
+    refuseForAnotherStore(request, deps.spool.storeId);
     const job = await deps.inTurn(id, () => knownOrEntombed(id));
     if (isOver(job)) return job;
     const graceSeconds = request.grace_seconds ?? DEFAULT_GRACE_SECONDS;

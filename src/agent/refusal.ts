@@ -10,3 +10,10 @@ export class Refusal extends Error {
     this.code = code;
   }
 }
+
+/** @throws Refusal store_changed: what was started in the store that the request means is not known in this one */
+export function refuseForAnotherStore(request: { expect_store_id?: string }, storeId: string): void {
+  if (request.expect_store_id === undefined || request.expect_store_id === storeId) return;
+  const message = 'this spool is another one: it does not know what was started before';
+  throw new Refusal(409, 'store_changed', message);
+}

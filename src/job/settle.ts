@@ -104,6 +104,7 @@ function settleRunning(job: Job, report: Report & { kind: 'running' }, { now, sk
 
 function settleEnded(job: Job, report: Report & { kind: 'ended' }, moment: Moment): Move | null {
   if (report.reason === 'canceled' && report.remaining_pids.length > 0) return null;
+  if (isOwnTombstone(job, report)) return null;
   const ended_at = hostTime(report.ended_at, moment.skewMs);
   const { to, why } = ENDS[report.reason](report);
   const change = {
@@ -124,6 +125,12 @@ function settleEnded(job: Job, report: Report & { kind: 'ended' }, moment: Momen
   };
   if (job.state !== 'lost') return { to, change };
   return { to, change: { ...change, recovered_at: moment.now, type: 'job.recovered' } };
+}
+
+/** Of a job that its host had forgotten, "canceled before it began" is what our own cancel left there, and no proof. */
+function isOwnTombstone(job: Job, report: Ended): boolean {
+  const forgotten = job.state === 'lost' && job.outcome?.kind === 'forgotten';
+  return forgotten && report.reason === 'canceled' && report.started_at === null;
 }
 
 type Ended = Report & { kind: 'ended' };

@@ -2,8 +2,8 @@
  * The gateway's side of every conversation with a host, whatever lives there: `AgentPort` over three drivers, of
  * which a job keeps the one that it was started by (`started_by`), even if the host has another agent by now.
  *
- * Nothing here decides what an answer means for a job, and nothing is sent twice: a failed request ends in an
- * error whose `retry` says whether the host may have acted.
+ * Nothing here decides what an answer means for a job, and nothing on which a host may have acted is sent twice: a
+ * failed request ends in an error whose `retry` says whether it may have.
  */
 import type { AgentPort } from '../job/agent-port.ts';
 import { SluiceError } from '../job/errors.ts';

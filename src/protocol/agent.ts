@@ -82,6 +82,8 @@ export const CancelRequest = Type.Object(
     signal: Type.Optional(Type.String({ pattern: '^[A-Z0-9+-]{1,16}$' })),
     /** Seconds between the signal and SIGKILL. */
     grace_seconds: Type.Optional(Type.Number({ minimum: 0, maximum: 600 })),
+    /** The store in which the job was started: another one has no right to say that it never was. */
+    expect_store_id: Type.Optional(Type.String()),
   },
   { additionalProperties: false },
 );

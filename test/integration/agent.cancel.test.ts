@@ -65,6 +65,16 @@ describe('POST /cancel', () => {
     expect(body).toMatchObject({ status: 'cancelled', reason: 'canceled', return_code: 3, signal: null });
   });
 
+  it('in another store than the one it is meant for is refused, and leaves no tombstone', async () => {
+    const { store_id } = (await agent.call('POST', '/ping')).body;
+    const other = await agent.call('POST', '/cancel/moved', { expect_store_id: `not-${store_id}` });
+    expect(other).toMatchObject({ status: 409, body: { error: 'store_changed' } });
+    const start = { job_id: 'moved', command: 'echo begun', wait_seconds: 10 };
+    expect((await agent.call('POST', '/run', start)).body).toMatchObject({ stdout: 'begun\n' });
+    const { status } = await agent.call('POST', '/cancel/moved', { expect_store_id: store_id });
+    expect(status).toBe(200);
+  });
+
   it('leaves a job that is over as it was', async () => {
     await agent.call('POST', '/run', { job_id: 'over', command: 'exit 6', wait_seconds: 10 });
     const { status, body } = await agent.call('POST', '/cancel/over');

@@ -126,6 +126,38 @@ test('cancel of a token never seen leaves a tombstone: a start that comes late s
   expect(error).toMatchObject({ code: 'agent_canceled_before_start', retry: 'never' });
 });
 
+test('cancel in another store than that of the start is refused, and leaves no tombstone', async () => {
+  const order = orderOf('true', { store_id: 'another-store' });
+  const cancel = { signal: 'TERM', grace_seconds: 0, reason: null };
+  const error = await failureOf(port.cancel(host, order.job, cancel));
+  expect(error).toMatchObject({ code: 'agent_store_changed', retry: 'never' });
+  expect(await askOne(order.job)).toMatchObject({ kind: 'unknown' });
+});
+
+test.each([
+  ['is canceled all the same in its own store', 'own', null],
+  ['gets no cancel in another one', 'another', 'agent_store_changed'],
+])('an agent that does not know expect_store_id in a cancel %s', async (_, storeId, code) => {
+  const job = someJob({ store_id: 'own' });
+  const server = await startRawServer((socket, request) => {
+    const canceled = { job_id: `${job.id}-1`, status: 'cancelled', state: 'ended', reason: 'canceled' };
+    if (request.startsWith('POST /ping')) {
+      socket.write(httpReply(200, JSON.stringify({ status: 'ok', capabilities: [], store_id: storeId })));
+    } else if (request.includes('expect_store_id')) {
+      socket.write(httpReply(422, '{"error":"invalid_request"}'));
+    } else socket.write(httpReply(200, JSON.stringify(canceled)));
+  });
+  try {
+    const dial: DialHost = { ...host, address: server.address, tls: { dangerously_off: true } };
+    const result = port.cancel(dial, job, { signal: 'TERM', grace_seconds: 0, reason: null });
+    if (code === null) expect(await result).toMatchObject({ report: { kind: 'ended', reason: 'canceled' } });
+    else expect(await failureOf(result)).toMatchObject({ code });
+    expect(server.seen.some((request) => request.startsWith('POST /cancel'))).toBe(code === null);
+  } finally {
+    await server.close();
+  }
+});
+
 test('any range of the output is exact', async () => {
   const order = { ...orderOf('seq 1 20000; seq 1 3 >&2'), wait_seconds: 20 };
   await port.start(host, order);

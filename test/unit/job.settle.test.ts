@@ -1,6 +1,7 @@
 /** The decision about a report, over everything that a host may say in every state. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { outcome } from '../../src/job/outcome.ts';
 import { type Job, NOT_STARTED } from '../../src/job/record.ts';
 import { NO_OUTPUT, type Report } from '../../src/job/report.ts';
 import { LOST_ASKS, settle, settleSilence } from '../../src/job/settle.ts';
@@ -111,6 +112,23 @@ describe('settle', () => {
     expect(settle(jobIn('lost', { sighted_at: 1 }), running, moment)).toBeNull();
     const recovered = settle(jobIn('lost'), ended(), moment);
     expect(recovered).toMatchObject({ to: 'succeeded', change: { type: 'job.recovered' } });
+  });
+});
+
+describe('a job that its host had forgotten', () => {
+  const forgotten = jobIn('lost', {
+    started_at: moment.now - 60_000,
+    outcome: outcome('forgotten', { message: 'the host does not know the job' }),
+  });
+
+  it('is not recovered by the tombstone that our own cancel left there', () => {
+    const tombstone = ended({ reason: 'canceled', return_code: null, started_at: null });
+    expect(settle(forgotten, tombstone, moment)).toBeNull();
+  });
+
+  it('is recovered by a record of its end, a cancel included', () => {
+    const move = settle(forgotten, ended({ reason: 'canceled', return_code: 143 }), moment);
+    expect(move).toMatchObject({ to: 'canceled', change: { type: 'job.recovered' } });
   });
 });
 

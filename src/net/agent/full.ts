@@ -4,7 +4,7 @@
  */
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';
-import { type LogRange, MAX_RANGE_BYTES } from '../../job/agent-port.ts';
+import { type DialHost, type LogRange, MAX_RANGE_BYTES } from '../../job/agent-port.ts';
 import { hasCode, SluiceError } from '../../job/errors.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import type { Report } from '../../job/report.ts';
@@ -13,6 +13,7 @@ import { noAnswers } from './answers.ts';
 import type { Answers, Driver, Hold } from './driver.ts';
 import type { Exchange } from './exchange.ts';
 import { reportOf } from './full-report.ts';
+import { createPing } from './ping.ts';
 import { invalid } from './reply.ts';
 
 const AGENT_JOB = Compile(AgentJob);
@@ -29,6 +30,8 @@ const BYTES_PER_JOB = 8_192;
 const RUN_REPLY_BYTES = 4_194_304;
 
 export function createFullDriver(exchange: Exchange): Driver {
+  const ping = createPing(exchange);
+
   return {
     async start(host, order) {
       const body = runRequest(order.job, order.token, order.env, order.secret_env);
@@ -70,21 +73,27 @@ export function createFullDriver(exchange: Exchange): Driver {
     },
 
     async cancel(host, job, order) {
-      const body: CancelRequest = { signal: order.signal, grace_seconds: order.grace_seconds };
-      const reply = await exchange.ask(
-        host,
-        {
-          what: 'cancel',
-          method: 'POST',
-          path: `/cancel/${idOf(job)}`,
-          body,
-          // After the grace the agent still has to kill, and to look what is left.
-          holdMs: order.grace_seconds * 1000 + 10_000,
-          maxBytes: RUN_REPLY_BYTES,
-        },
-        AGENT_JOB,
-      );
-      return { report: reportOf(reply), unproven: false };
+      const { signal, grace_seconds } = order;
+      const body: CancelRequest = { signal, grace_seconds };
+      const question = {
+        what: 'cancel' as const,
+        method: 'POST' as const,
+        path: `/cancel/${idOf(job)}`,
+        // After the grace the agent still has to kill, and to look what is left.
+        holdMs: grace_seconds * 1000 + 10_000,
+        maxBytes: RUN_REPLY_BYTES,
+      };
+      if (job.store_id === null) return canceled(await exchange.ask(host, { ...question, body }, AGENT_JOB));
+      await refuseAnotherStore(host, job.store_id);
+      const guarded: CancelRequest = { ...body, expect_store_id: job.store_id };
+      const reply = await exchange
+        .ask(host, { ...question, body: guarded }, AGENT_JOB)
+        .catch((error: unknown) => {
+          // An agent from before the field refuses the whole body, and has done nothing.
+          if (!hasCode(error, 'agent_rejected') || error.fields.http_status !== 422) throw error;
+          return exchange.ask(host, { ...question, body }, AGENT_JOB);
+        });
+      return canceled(reply);
     },
 
     async read(host, job, range) {
@@ -105,7 +114,19 @@ export function createFullDriver(exchange: Exchange): Driver {
       return rangeOf(reply, range.offset, limit);
     },
   };
+
+  /** Asked before a cancel, because agents from before `expect_store_id` would leave a tombstone in any store. */
+  async function refuseAnotherStore(host: DialHost, storeId: string): Promise<void> {
+    const { facts } = await ping(host);
+    if (facts.kind !== 'full' || facts.store_id === storeId) return;
+    throw new SluiceError(
+      'agent_store_changed',
+      "The host's records are not those in which the job was started",
+    );
+  }
 }
+
+const canceled = (reply: AgentJob) => ({ report: reportOf(reply), unproven: false });
 
 function runRequest(
   job: Job,

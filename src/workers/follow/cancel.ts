@@ -57,7 +57,10 @@ export function createDeliverCancel(deps: {
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       log.info({ job: job.id, host: job.host, code: error.code }, 'job.cancel_owed');
-      await undelivered(target, job, error, pauseMs);
+      // Records that were replaced prove nothing: it may run on, and what was wiped may be restored.
+      if (error.code === 'agent_store_changed') {
+        await commit(target, job, { kind: 'unknown', message: error.message });
+      } else await undelivered(target, job, error, pauseMs);
     }
     await followed.askAt(target.name, new Map([[job.id, (await jobs.now()) + pauseMs]]));
   };
