@@ -61,6 +61,7 @@ export const ERRORS = {
   agent_certificate_changed: { status: 502, title: 'The host shows another certificate', retry: 'safe' },
   agent_token_refused: { status: 502, title: 'The host refuses the token', retry: 'safe' },
   agent_address_refused: { status: 502, title: "The host refuses the gateway's address", retry: 'safe' },
+  agent_unfit: { status: 502, title: 'The host lacks what the launcher needs', retry: 'safe' },
   agent_store_changed: { status: 502, title: "The host's records are not those of before", retry: 'never' },
   agent_canceled_before_start: { status: 409, title: 'The start was canceled on the host', retry: 'never' },
 } as const satisfies Record<string, ErrorRow>;

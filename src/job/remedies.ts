@@ -9,4 +9,5 @@ export const MISCONFIGURED: Partial<Record<ErrorCode, string>> = {
   agent_certificate_changed:
     'If the agent was reinstalled on purpose, take its new certificate with the verb :trust; else find out who answers there.',
   agent_address_refused: "Add the gateway's address to the agent's list of allowed addresses.",
+  agent_unfit: 'Mend on the host what the cause names, or set launcher to false for it.',
 };

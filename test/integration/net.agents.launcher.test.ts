@@ -248,6 +248,20 @@ describe.each(['A', 'B', 'C'] as Generation[])('generation %s', (generation) => 
   });
 });
 
+test("a launcher whose words found no room on the agent's disk is the host's trouble", async () => {
+  const agent = await startBaseAgent({ generation: 'B' });
+  try {
+    const host = dialHost(agent);
+    const { facts } = await port.ping(host);
+    const empty = { status: 'finished', return_code: 125, stdout: '', stderr: '' };
+    agent.fault('/status', { kind: 'reply', status: 200, body: JSON.stringify({ job_id: 'x', ...empty }) });
+    expect(await failureOf(port.prepare(host, facts, null))).toMatchObject({ code: 'agent_unfit' });
+    expect(await port.prepare(host, facts, null)).toContain('/.sluice/');
+  } finally {
+    await agent.close();
+  }
+});
+
 test('a host that lacks the tools of the launcher says which when it is prepared', async () => {
   const few = await mkdtemp(join(tmpdir(), 'few-tools-'));
   for (const tool of ['bash', 'sh']) await symlink(`/bin/${tool}`, join(few, tool));
@@ -255,7 +269,7 @@ test('a host that lacks the tools of the launcher says which when it is prepared
   try {
     const host = dialHost(agent);
     const error = await failureOf(port.prepare(host, (await port.ping(host)).facts, null));
-    expect(error).toMatchObject({ code: 'agent_rejected', fields: { agent_code: 'launcher' } });
+    expect(error).toMatchObject({ code: 'agent_unfit', retry: 'safe' });
     expect(error.message).toMatch(/missing .*setsid/);
   } finally {
     await agent.close();

@@ -27,13 +27,15 @@ export interface Verb {
 
 /** Pauses grow: some generations count every request, 120 a minute, and most verbs are over at the first look. */
 const PAUSES_MS = [40, 60, 100, 150, 250, 400, 600, 1_000];
+/** The launcher's own code, which no login shell has. */
+const REFUSES = 125;
 /** `/status` of the first generation fails for a moment while the end is being written. */
 const BAD_LOOKS = 2;
 
 /**
  * @returns what it printed
- * @throws SluiceError agent_rejected (it cannot be sent, or the host cannot run it as this user),
- *   agent_reply_lost (it did not end in time)
+ * @throws SluiceError agent_rejected (it cannot be sent, or the host cannot run it as this user), agent_unfit (the host
+ *   has no room for its words), agent_reply_lost (it did not end in time)
  */
 export async function runVerb(exchange: Exchange, host: DialHost, verb: Verb): Promise<string> {
   const id = `sluice-${verb.name}-${randomBytes(9).toString('base64url')}`;
@@ -71,6 +73,11 @@ export function sendable(build: () => string): string {
   }
 }
 
+/** A trouble of the host's, not of the job that found it. */
+export function unfit(why: string): SluiceError {
+  return new SluiceError('agent_unfit', `The launcher cannot be used on this host: ${why}`);
+}
+
 export function rejected(detail: string, code: string): SluiceError {
   return new SluiceError('agent_rejected', detail, { fields: { agent_code: code } });
 }
@@ -78,6 +85,7 @@ export function rejected(detail: string, code: string): SluiceError {
 function printed(said: BaseStatus, verb: Verb): string {
   if (said.stdout === null) throw new SluiceError('agent_reply_invalid', "The launcher's reply is too long");
   if (said.stdout.includes('@sluice 1 ')) return said.stdout;
+  if (said.return_code === REFUSES) throw unfit('its output is lost; is the disk of the agent full?');
   // The shell, `su` or the login shell ended before the launcher's first word: no such user, no login, no sh.
   const words = brief(said.stderr ?? '') || `it ended with code ${said.return_code}`;
   throw rejected(`The host cannot run the launcher as ${verb.user ?? 'its own user'}: ${words}`, 'launcher');

@@ -14,8 +14,8 @@ import type { Driver } from './driver.ts';
 import type { Exchange } from './exchange.ts';
 import { createLauncherAsk } from './launcher-ask.ts';
 import { translated } from './launcher-translate.ts';
-import { directoryOf, rejected, runVerb, sendable } from './launcher-verb.ts';
-import { invalid } from './reply.ts';
+import { directoryOf, rejected, runVerb, sendable, unfit } from './launcher-verb.ts';
+import { brief, invalid } from './reply.ts';
 
 const VERB_MS = 15_000;
 /**
@@ -24,8 +24,14 @@ const VERB_MS = 15_000;
  */
 const PROVEN_MS = 30_000;
 
+const NO_DIRECTORY =
+  'no_directory: neither the home of its user nor /var/tmp can be written (full, read-only, or on the network)';
+
 export interface LauncherDriver extends Driver {
-  /** The directory that this user's jobs are to use. @throws SluiceError agent_rejected where there is none */
+  /**
+   * The directory that this user's jobs are to use.
+   * @throws SluiceError agent_unfit (there is none, or tools are missing), agent_rejected (no such user)
+   */
   probe(host: DialHost, user: string | null): Promise<string>;
 }
 
@@ -37,8 +43,8 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
     const verb = { name: 'probe' as const, user, command, withinMs: VERB_MS, maxBytes: 65_536 };
     const said = parseLauncherReport(await runVerb(exchange, host, verb));
     if (said?.kind === 'usable') return said.dir;
-    const why = said?.kind === 'refused' ? said.why : 'it said nothing';
-    throw rejected(`The launcher cannot be used on this host: ${why}`, 'launcher');
+    if (said?.kind !== 'refused') throw invalid("the launcher's report is not whole");
+    throw unfit(said.why === 'no_directory' ? NO_DIRECTORY : brief(said.why));
   }
 
   return {
