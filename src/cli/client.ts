@@ -82,6 +82,11 @@ export async function send(gateway: string, url: string, init: RequestInit = {})
     if (init.signal?.aborted) throw error;
     const cause = (error as Error).cause as (Error & { code?: string }) | undefined;
     const why = cause?.code ?? cause?.message ?? (error as Error).message;
+    if (/CERT|ALTNAME/.test(why)) {
+      throw new Failure(
+        `the certificate of ${gateway} is not trusted here (${why}); name its authority in NODE_EXTRA_CA_CERTS`,
+      );
+    }
     throw new Failure(
       `no gateway answers at ${gateway} (${why}); start one with \`${commandName()} up\`, or set SLUICE_URL`,
     );

@@ -11,6 +11,7 @@ import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { generate } from 'selfsigned';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { newSecretKey } from '../../src/config/secret-key.ts';
 import { cleanEnvironment, runSluice, startGateway, type TestGateway } from '../helpers/gateway.ts';
@@ -156,6 +157,27 @@ describe('sluice up that cannot start', () => {
     });
     expect(wrong).toMatchObject({ code: 1, stdout: '' });
     expect(wrong.stderr).toMatch(/^sluice: .*text\.pem are no certificate and its private key, .*\n$/);
+  });
+
+  it('with a certificate of its own says to its commands how to trust it, and they do', async () => {
+    const dir = mkdtempSync(join(tmpdir(), 'sluice-test-tls-'));
+    const { cert, private: key } = await generate([{ name: 'commonName', value: 'gateway' }], {
+      extensions: [{ name: 'subjectAltName', altNames: [{ type: 7, ip: '127.0.0.1' }] }],
+    });
+    const [certFile, keyFile] = [join(dir, 'cert.pem'), join(dir, 'key.pem')];
+    writeFileSync(certFile, cert);
+    writeFileSync(keyFile, key);
+    const gateway = await startGateway({ flags: ['--tls-cert', certFile, '--tls-key', keyFile] });
+    const list = (more: Record<string, string>) =>
+      runSluice(['list'], cleanEnvironment({ SLUICE_DATA: gateway.dataDir, ...more }));
+    const [unknown, known] = [await list({}), await list({ NODE_EXTRA_CA_CERTS: certFile })];
+    await gateway.stop();
+    rmSync(dir, { recursive: true });
+    expect(unknown).toMatchObject({ code: 1, stdout: '' });
+    expect(unknown.stderr).toMatch(
+      /^sluice: the certificate of https:\S+ is not trusted here .*NODE_EXTRA_CA_CERTS\n$/,
+    );
+    expect(known).toMatchObject({ code: 0, stderr: '' });
   });
 
   it('says how to get a redis-server where there is none', async () => {
