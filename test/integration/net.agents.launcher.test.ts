@@ -203,7 +203,24 @@ describe.each(['A', 'B', 'C'] as Generation[])('generation %s', (generation) => 
     });
     expect(report.message).toContain('dir_missing');
     // A cancel there leaves no tombstone, so it proves nothing either.
-    expect((await port.cancel(host, job, CANCEL)).report).toMatchObject({ kind: 'vanished' });
+    expect(await failureOf(port.cancel(host, job, CANCEL))).toMatchObject({ code: 'agent_store_changed' });
+  });
+
+  test('a cancel that finds no room for its tombstone is no proof that nothing will start', async () => {
+    const job = launched('true');
+    const inTheWay = join(directory, launchToken(job));
+    await writeFile(inTheWay, '');
+    expect(await failureOf(port.cancel(host, job, CANCEL))).toMatchObject({ code: 'agent_unfit' });
+    await rm(inTheWay);
+    const { report } = await port.cancel(host, job, CANCEL);
+    expect(report).toMatchObject({ kind: 'ended', reason: 'canceled' });
+  });
+
+  test('a cancel in a directory that became a link is not delivered', async () => {
+    const link = `${directory}-link`;
+    await symlink(directory, link);
+    const job = launched('true', { launcher_dir: link });
+    expect(await failureOf(port.cancel(host, job, CANCEL))).toMatchObject({ code: 'agent_failed' });
   });
 
   test('a job in tmux mode is followed like any other', async () => {

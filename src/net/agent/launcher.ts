@@ -95,15 +95,9 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
         maxBytes: 1_048_576,
       });
       const said = parseLauncherReport(printed, token);
+      if (said?.kind === 'refused') throw cancelRefused(said.why);
       const report = said && translated(said);
       if (!report) throw invalid("the launcher's report is not whole");
-      // Refused means that no tombstone was left: this must not read as "never seen, and will not start".
-      if (said.kind === 'refused' && report.kind === 'unknown') {
-        return {
-          report: { kind: 'vanished', reason: 'exit_unknown', message: report.message },
-          unproven: false,
-        };
-      }
       return { report, unproven: false };
     },
 
@@ -129,4 +123,11 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
       return { data: said.data, next: said.next, eof: said.eof };
     },
   };
+}
+
+/** Refused means that no tombstone was left, so nothing may be concluded: the cancel stays owed. */
+function cancelRefused(why: string): SluiceError {
+  if (why === 'dir_not_writable') return unfit('it cannot write to its directory; is the disk full?');
+  const detail = `The launcher's directory on the host cannot be used (${brief(why)})`;
+  return new SluiceError(why === 'dir_missing' ? 'agent_store_changed' : 'agent_failed', detail);
 }
