@@ -70,21 +70,26 @@ export function createCommit(deps: {
     report: ReportedOutput,
   ): Promise<{ tails?: Tails; output?: SyncOutput }> {
     try {
-      const tails = {
-        stdout: await tail(target, job, 'stdout', report.stdout_bytes, report.stdout_tail),
-        stderr: await tail(target, job, 'stderr', report.stderr_bytes, report.stderr_tail),
-      };
-      if (job.mode !== 'sync') return { tails };
+      const tails = await ends(target, job, report);
+      if (job.mode !== 'sync') return tails;
       const stdout = await head(target, job, 'stdout', report.stdout_bytes, report.stdout_tail);
       const stderr = await head(target, job, 'stderr', report.stderr_bytes, report.stderr_tail);
-      const truncated =
-        stdout.length < (report.stdout_bytes ?? 0) || stderr.length < (report.stderr_bytes ?? 0);
-      return { tails, output: { stdout, stderr, truncated } };
+      const truncated = isCut(stdout, report.stdout_bytes) || isCut(stderr, report.stderr_bytes);
+      return { ...tails, output: { stdout, stderr, truncated } };
     } catch (error) {
       // The end is known; that its output cannot be had now must not hold it back.
       log.warn({ job: job.id, host: job.host, err: error }, 'job.output_not_kept');
       return {};
     }
+  }
+
+  /** None rather than a wrong one: where a stream's size is not known, what could be read is its beginning. */
+  async function ends(target: Target, job: Job, report: ReportedOutput): Promise<{ tails?: Tails }> {
+    const { stdout_bytes, stdout_tail, stderr_bytes, stderr_tail } = report;
+    if ((stdout_bytes === null && !stdout_tail) || (stderr_bytes === null && !stderr_tail)) return {};
+    const stdout = await tail(target, job, 'stdout', stdout_bytes, stdout_tail);
+    const stderr = await tail(target, job, 'stderr', stderr_bytes, stderr_tail);
+    return { tails: { stdout, stderr } };
   }
 
   async function tail(
@@ -122,4 +127,8 @@ export function createCommit(deps: {
     const range = { stream, offset, limit, attempt: job.attempt };
     return (await contact.attempt(target, 'logs', () => agents.read(target, job, range))).data;
   }
+}
+
+function isCut(head: Buffer, bytes: number | null): boolean {
+  return bytes === null ? head.length >= OUTPUT_BYTES : head.length < bytes;
 }

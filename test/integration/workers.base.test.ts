@@ -158,6 +158,14 @@ describe('a plain Base agent, without the launcher', () => {
     });
   });
 
+  it('with more output than a reply may hold keeps no tail, and says of what it keeps that it was cut', async () => {
+    const { id } = await runToEnd(stores, { host: 'A', mode: 'sync', command: 'seq 1 300000' });
+    expect(await stores.jobs.tails(id)).toBeNull();
+    const kept = await stores.jobs.output(id);
+    expect(kept?.stdout.toString()).toMatch(/^1\n2\n3\n/);
+    expect(kept).toMatchObject({ truncated: true });
+  });
+
   it('that can answer no question about a job makes the job unreachable, not failed, and itself not down', async () => {
     const command = "sleep 0.3; printf '\\377\\376'";
     const { id } = await stores.submit(
