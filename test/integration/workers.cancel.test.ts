@@ -53,3 +53,27 @@ it('a job whose host got a new spool is lost when it is canceled, not canceled: 
     process.kill(pid, 'SIGKILL');
   }
 }, 60_000);
+
+it('stubborn jobs that are canceled with a long grace keep nobody else from their host', async () => {
+  const stubborn = [];
+  for (let i = 0; i < 6; i++) {
+    const job = newJob({
+      host: 'web1',
+      command: 'trap "" TERM; sleep 300 & wait; sleep 300',
+      poll_interval: 60,
+    });
+    stubborn.push((await stores.submit(job)).id);
+  }
+  for (const id of stubborn) await stateOf(stores, id, 'running');
+  for (const id of stubborn) await stores.cancel(id, { ...ORDER, grace_seconds: 12 }, 'test');
+  const { id } = await stores.submit(newJob({ host: 'web1', command: 'echo in between' }));
+  expect(await endOf(stores, id)).toMatchObject({ state: 'succeeded' });
+  const states = (await stores.jobs.getMany(stubborn)).map((job) => job?.state);
+  expect(states).toContain('canceling');
+  for (const one of stubborn) {
+    expect(await endOf(stores, one, 60_000)).toMatchObject({
+      state: 'canceled',
+      outcome: { kind: 'canceled' },
+    });
+  }
+}, 120_000);

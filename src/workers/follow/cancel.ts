@@ -2,12 +2,13 @@
  * Delivering a cancel to the host, until the host has proven what became of the job. Delivered again
  * after every failure: agents take the same cancel any number of times.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
-import type { AgentPort } from '../../job/agent-port.ts';
+import type { AgentPort, CancelResult } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { outcome } from '../../job/outcome.ts';
 import { LOST_PAUSE_MS, pauseMs as pauseByAge } from '../../job/pace.ts';
-import type { Job } from '../../job/record.ts';
+import type { CancelOrder, Job } from '../../job/record.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
 import type { JobStore } from '../../store/jobs.ts';
@@ -19,6 +20,9 @@ import type { Silence } from './silence.ts';
 const PATIENCE_MS = 5_000;
 /** Between two deliveries of a cancel that has not led to a proof, in ms; at first. */
 const AGAIN_MS = 5_000;
+
+/** After so long a Full agent has the request and only waits for the job's end, in ms. */
+const SENDING_MS = 2_000;
 
 export type DeliverCancel = (target: Target, job: Job) => Promise<void>;
 
@@ -44,9 +48,7 @@ export function createDeliverCancel(deps: {
     if (!order) return;
     const pauseMs = againMs(job, await jobs.now());
     try {
-      const { report, unproven } = await inSlot(target.config, { patienceMs: PATIENCE_MS }, () =>
-        contact.attempt(target, 'cancel', () => agents.cancel(target, job, order)),
-      );
+      const { report, unproven } = await send(target, job, order);
       // A lost job that its host cannot tell more about is as stopped as it can be: nothing is owed any more.
       const settled = job.state === 'lost' && report.kind === 'vanished';
       await jobs.note(job, { cancel_delivered_at: await jobs.now(), ...(settled && { cancel: null }) });
@@ -65,6 +67,23 @@ export function createDeliverCancel(deps: {
     await followed.askAt(target.name, new Map([[job.id, (await jobs.now()) + pauseMs]]));
   };
 
+  /**
+   * A Full agent holds the reply until the job is dead, for as long as its grace: that takes no slot beyond the
+   * sending, else some stubborn jobs would keep everybody else from the host. The launcher's verbs are requests all
+   * the way, and stay in theirs.
+   */
+  async function send(target: Target, job: Job, order: CancelOrder): Promise<CancelResult> {
+    const request = () => contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
+    if (job.started_by !== 'full') return inSlot(target.config, { patienceMs: PATIENCE_MS }, request);
+    let sent: Promise<CancelResult> | undefined;
+    await inSlot(target.config, { patienceMs: PATIENCE_MS }, async () => {
+      sent = request();
+      // Its failure is heard below; a slot must not stay taken for it.
+      await Promise.race([sent.catch(() => undefined), pause(SENDING_MS)]);
+    });
+    return sent as Promise<CancelResult>;
+  }
+
   /** A cancel that cannot be delivered for long ends in `lost`, and is owed all the same. */
   async function undelivered(target: Target, job: Job, error: SluiceError, pauseMs: number): Promise<void> {
     if (error.code === 'host_busy') return;
@@ -74,9 +93,11 @@ export function createDeliverCancel(deps: {
 
   async function endUnproven(job: Job): Promise<void> {
     const message = 'marked as canceled by the agent, which cannot check what is left';
+    const now = await jobs.now();
     await jobs.transition(job, job.state as 'canceling', 'canceled', {
       outcome: outcome('canceled', { message, proof: 'none' }),
-      ended_at: await jobs.now(),
+      ended_at: now,
+      ...(job.state === 'lost' && { recovered_at: now, type: 'job.recovered' as const }),
       why: message,
     });
   }

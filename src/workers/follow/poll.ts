@@ -22,6 +22,8 @@ const ROUND = 1_000;
 const LONGEST_MS = 20_000;
 /** How long questions are left to a held request before they are looked at again. */
 const HELD_MS = 10_000;
+/** Cancels that wait at a Full agent at once for their jobs' ends. */
+const HELD_CANCELS = 100;
 /** How long jobs of a host that is not known are put off. */
 const UNKNOWN_MS = 60_000;
 /** The sleep between two looks at what is due: a job that has just been started has its first question then. */
@@ -115,7 +117,9 @@ export function createPoll(deps: {
     canceling: Map<string, Promise<void>>,
     now: number,
   ): Promise<void> {
-    const most = Math.max(1, target.config.max_requests - 1);
+    // Full agents hold a cancel outside the slots; see `cancel.ts`.
+    const full = owing.every((job) => job.started_by === 'full');
+    const most = full ? HELD_CANCELS : Math.max(1, target.config.max_requests - 1);
     const waiting: string[] = [];
     for (const job of owing) {
       if (canceling.has(job.id)) continue;
