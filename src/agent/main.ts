@@ -57,6 +57,7 @@ export interface RunningAgent {
 /** @throws where the token, the policy or the data directory is not usable: it then does not listen at all */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { log } = options;
+  const [host, port] = splitAddress(options.listen);
   const policy = loadPolicy(options.policyFile);
   const spool = openSpool(options.dataDir);
   const releaseLock = takeLock(join(options.dataDir, 'lock'), readBootId(options.bootIdFile));
@@ -103,11 +104,23 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow, log });
   void clearUp();
 
-  const [host, port] = splitAddress(options.listen);
-  await new Promise<void>((resolve, reject) => {
-    server.once('error', reject);
-    server.listen(port, host, resolve);
-  });
+  function stopWork(): void {
+    closing.abort();
+    watcher.close();
+    clearTimeout(clearing);
+  }
+
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once('error', reject);
+      server.listen(port, host, resolve);
+    });
+  } catch (error) {
+    // Else the process would live on without listening, and nobody would start another.
+    stopWork();
+    releaseLock();
+    throw error;
+  }
   const address = `${host.includes(':') ? `[${host}]` : host}:${(server.address() as AddressInfo).port}`;
   log.info({ address, fingerprint: tls.fingerprint, store_id: storeId }, 'agent.started');
 
@@ -115,9 +128,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
     address,
     fingerprint: tls.fingerprint,
     async close() {
-      closing.abort();
-      watcher.close();
-      clearTimeout(clearing);
+      stopWork();
       const closed = new Promise((resolve) => server.close(resolve));
       server.closeIdleConnections();
       const last = setTimeout(() => server.closeAllConnections(), 2000);

@@ -51,6 +51,8 @@ export async function startApi({
   sealer,
   log,
 }: ApiProgramDeps): Promise<RunningApi> {
+  // First of all: what it throws must leave nothing open.
+  const tls = config.tls && (await readTls(config.tls));
   const keys = createKeys(config.prefix);
   const redis = connectForRequests(redisUrl, 'api');
   const subscriber = connectForBlocking(redisUrl, 'api-feed');
@@ -75,7 +77,7 @@ export async function startApi({
 
   const app = await buildApp({
     ...{ version, redis, jobs, hosts, feed, wake, agents, sealer },
-    ...(config.tls && { tls: await readTls(config.tls) }),
+    ...(tls && { tls }),
     logger: log,
     holdLimits: HOLD_LIMITS,
     apiKeys: createApiKeyStore({ ...stored, sealer, admin }),
