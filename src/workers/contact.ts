@@ -77,7 +77,7 @@ export function createContact(deps: {
     } else if (
       SILENCES.has(error.code) ||
       // A question that this agent cannot answer says nothing about the host; a ping or a start does.
-      (BROKEN.has(error.code) && (what === 'ping' || what === 'run'))
+      (BROKEN.has(error.code) && ['ping', 'prepare', 'run'].includes(what))
     ) {
       await failed(target, 'unreachable', error.message, null);
     } else {

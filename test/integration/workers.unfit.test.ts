@@ -60,3 +60,22 @@ it('keeps its jobs queued, says what is wrong, and starts them once there is roo
   expect(await endOf(stores, jobs[1]!.id, 40_000)).toMatchObject({ outcome: { return_code: 3 } });
   expect(await stores.hosts.health('full')).toMatchObject({ status: 'up', cause: null });
 }, 60_000);
+
+it('is left alone for a while when its agent answers a probe with an error, and says so', async () => {
+  agent.fault('/run', { kind: 'reply', status: 500, body: '{"error":"no space left"}' }, 1_000);
+  const { address, token, fingerprint } = agent;
+  await stores.hosts.remove('full');
+  await stores.hosts.put('failing', { address, token, tls: { fingerprint } });
+  const before = agent.requests['/run'] ?? 0;
+  // A user of its own, whose directory has not been proven yet.
+  const { id } = await stores.submit(newJob({ host: 'failing', command: 'true', job_user: 'root' }));
+  const { cause } = await until(async () => {
+    const health = await stores.hosts.health('failing');
+    return health.status === 'suspect' && health;
+  });
+  expect(cause).toContain('no space left');
+  expect((agent.requests['/run'] ?? 0) - before).toBeLessThanOrEqual(3);
+  expect(await stores.jobs.get(id)).toMatchObject({ state: 'queued' });
+  agent.mend();
+  expect(await endOf(stores, id, 40_000)).toMatchObject({ state: 'succeeded' });
+}, 60_000);
