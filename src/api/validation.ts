@@ -9,7 +9,15 @@ import type { FastifySchemaCompiler } from 'fastify';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 
 export function createValidatorCompiler(): FastifySchemaCompiler<object> {
-  const strict = new Ajv({ useDefaults: true, coerceTypes: false, removeAdditional: false, ...SHARED });
+  // All errors, so that a misspelt field is named rather than the required one that it should have been; bodies are
+  // small enough for that.
+  const strict = new Ajv({
+    allErrors: true,
+    useDefaults: true,
+    coerceTypes: false,
+    removeAdditional: false,
+    ...SHARED,
+  });
   const coercing = new Ajv({ useDefaults: true, coerceTypes: 'array', removeAdditional: false, ...SHARED });
   for (const ajv of [strict, coercing]) addFormats.default(ajv, ['date-time', 'uri']);
   return ({ schema, httpPart }) => (httpPart === 'body' ? strict : coercing).compile(schema);
@@ -20,7 +28,8 @@ const SHARED = { allowUnionTypes: true, strictTypes: false } as const;
 
 /** What a failed validation means for the caller. */
 export function validationProblem(errors: ErrorObject[], part: string | undefined): SluiceError {
-  const error = errors.find(({ keyword }) => keyword === 'propertyNames') ?? errors[0];
+  const first = (word: string) => errors.find(({ keyword }) => keyword === word);
+  const error = first('additionalProperties') ?? first('propertyNames') ?? errors[0];
   if (!error) return new SluiceError('invalid_request');
   const [code, field, what] = describe(error);
   const where = part === 'querystring' ? 'query parameter ' : '';

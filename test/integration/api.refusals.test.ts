@@ -101,6 +101,7 @@ const CASES: Case[] = [
   bad('a callback that is no address', { callback_url: 'not an address' }, 'callback_url'),
   bad('an unknown choice', { on_ambiguous_start: 'maybe' }, 'on_ambiguous_start'),
   submitting('an unknown field', { sate: 1 }, 400, 'unknown_field', 'sate'),
+  submitting('a misspelt field', { command: undefined, comand: 'true' }, 400, 'unknown_field', 'comand'),
   submitting('a field of the record', { state: 'succeeded' }, 400, 'unknown_field', 'state'),
   submitting('an owner', { created_by: 'admin' }, 400, 'unknown_field', 'created_by'),
   submitting('a unique key', { unique_key: 'k' }, 422, 'not_supported_yet', 'unique_key'),
