@@ -14,6 +14,7 @@ import { SubmitBody } from '../src/api/routes/jobs/submit.schema.ts';
 import { createValidatorCompiler } from '../src/api/validation.ts';
 import { NOT_STARTED } from '../src/job/record.ts';
 import { JobView, jobView } from '../src/protocol/job-view.ts';
+import { USUAL } from '../src/store/jobs/codec.ts';
 import { connectForRequests } from '../src/store/redis.ts';
 
 const [kind, port] = process.argv.slice(2);
@@ -64,27 +65,14 @@ app.post<{ Body: SubmitBody }>(
     const created_at = Date.now();
     const job = {
       ...NOT_STARTED,
+      ...USUAL,
       id: `job_${ulid(created_at)}`,
       target_server: body.target_server,
       host: body.target_server,
       command: body.command,
-      mode: 'async' as const,
-      job_user: null,
-      sealed_env: null,
-      shell: null,
-      workdir: null,
-      timeout_seconds: null,
-      start_deadline_seconds: 604_800,
-      lost_after_seconds: 86_400,
-      poll_interval: 15,
-      not_before: null,
       labels: body.labels ?? {},
-      on_ambiguous_start: 'lose' as const,
-      leftovers: 'keep' as const,
-      callback_url: null,
       created_by: 'bench',
       created_at,
-      traceparent: null,
       state: 'queued' as const,
       version: 1,
     };

@@ -5,6 +5,7 @@ import { type Job, NOT_STARTED } from '../../src/job/record.ts';
 import { createFollowed } from '../../src/store/followed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
 import { createCancel } from '../../src/store/jobs/cancel.ts';
+import { USUAL } from '../../src/store/jobs/codec.ts';
 import { createJobStore } from '../../src/store/jobs.ts';
 import { createKeys } from '../../src/store/keys.ts';
 import { createLeases } from '../../src/store/leases.ts';
@@ -59,24 +60,11 @@ export function newJob(fields: Partial<Job> & Pick<Job, 'host' | 'command'>): Jo
   const created_at = Date.now();
   return {
     id: `job_${ulid(created_at)}`,
+    ...USUAL,
     target_server: fields.host,
-    mode: 'async',
-    job_user: null,
-    sealed_env: null,
-    shell: null,
-    workdir: null,
-    timeout_seconds: null,
-    start_deadline_seconds: 604_800,
-    lost_after_seconds: 86_400,
-    poll_interval: 15,
-    not_before: null,
     labels: {},
-    on_ambiguous_start: 'lose',
-    leftovers: 'keep',
-    callback_url: null,
     created_by: 'test',
     created_at,
-    traceparent: null,
     ...NOT_STARTED,
     state: 'queued',
     version: 1,

@@ -25,7 +25,7 @@ const NUMBERS = new Set<string>([
 const OBJECTS = new Set<string>(['cancel', 'outcome']);
 
 /** What a request usually says; absent from its text. Values here must never change: old records rely on them. */
-const USUAL = {
+export const USUAL = {
   mode: 'async',
   job_user: null,
   sealed_env: null,
