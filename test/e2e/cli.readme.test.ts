@@ -1,5 +1,5 @@
 /** The commands of README.md work as they stand there, against `sluice up --agent`. */
-import { spawnSync } from 'node:child_process';
+import { type StdioOptions, spawnSync } from 'node:child_process';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
@@ -24,7 +24,9 @@ it('has commands to try', () => {
 it.each(commands)('%s', (command) => {
   const script = `eval "$(bin/sluice env)"\n${command.replace('curl ', 'curl --fail-with-body ')}`;
   const env = cleanEnvironment({ SLUICE_DATA: gateway.dataDir });
-  const ran = spawnSync('bash', ['-euc', script], { cwd: root, env, encoding: 'utf8' });
+  // No socket as standard input: bash would take itself for a remote shell, and read its start-up files.
+  const stdio: StdioOptions = ['ignore', 'pipe', 'pipe'];
+  const ran = spawnSync('bash', ['-euc', script], { cwd: root, env, stdio, encoding: 'utf8' });
   expect(ran).toMatchObject({ status: 0, stderr: '' });
   expect(JSON.parse(ran.stdout)).toBeTypeOf('object');
 });
