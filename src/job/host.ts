@@ -21,6 +21,10 @@ export interface HostConfig {
   tls: HostTls;
   /** Requests under way to the agent at once. */
   max_requests: number;
+  /** Requests in a time; null: by the kind of its agent, see `rateOf`. */
+  rate: HostRate | null;
+  /** Jobs `dispatching`, `running`, `unreachable` or `canceling` at once; null: no limit. */
+  max_jobs: number | null;
   labels: Record<string, string>;
   /** Users that jobs may run as here; null: every user. A null inside stands for the agent's own user. */
   allowed_users: (string | null)[] | null;
@@ -30,6 +34,33 @@ export interface HostConfig {
   registered: boolean;
 }
 
+/** A token bucket: `limit` requests in each period on average, at most `limit + burst` in any one period. */
+export interface HostRate {
+  limit: number;
+  period_seconds: number;
+  /** Requests that may come at once; 1 is strict: they are spread evenly. Missing: a tenth of the limit. */
+  burst?: number;
+}
+
+/**
+ * Installed Base agents count up to 120 requests of one address in 60 s (the default of every generation that
+ * counts); with its burst of 10 this stays below that in any 60 s.
+ */
+export const BASE_RATE: HostRate = { limit: 100, period_seconds: 60, burst: 10 };
+
+/** The rate in force: the operator's, else that of the agent's kind. Null: no limit. */
+export function rateOf(
+  config: Pick<HostConfig, 'rate'>,
+  agent: Pick<AgentFacts, 'kind'> | null,
+): HostRate | null {
+  return config.rate ?? (agent?.kind === 'base' ? BASE_RATE : null);
+}
+
+/** @returns how many requests may come at once */
+export function burstOf({ limit, burst }: HostRate): number {
+  return burst ?? Math.max(1, Math.floor(limit / 10));
+}
+
 /** Addresses that may be used without being registered, with what a registered host would say of them. */
 export interface AddressPattern {
   /** `network/bits:port`, or one `address:port`; IPv6 in brackets. */
@@ -37,6 +68,8 @@ export interface AddressPattern {
   token: string;
   tls?: HostTls;
   max_requests?: number;
+  rate?: HostRate;
+  max_jobs?: number;
   labels?: Record<string, string>;
   allowed_users?: (string | null)[];
   launcher?: boolean;

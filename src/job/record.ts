@@ -33,6 +33,8 @@ export interface JobRequest {
   lost_after_seconds: number;
   poll_interval: number;
   not_before: number | null;
+  /** 0 to 9: higher first, among the jobs of its host. */
+  priority: number;
   labels: Record<string, string>;
   on_ambiguous_start: 'lose' | 'retry';
   leftovers: 'keep' | 'kill';

@@ -3,7 +3,7 @@
  * or by an address pattern of the configuration; anything else is nobody's, because a gateway must not carry a
  * token to an address that a caller made up.
  */
-import type { AddressPattern, AgentFacts, HostConfig, HostHealth, HostTls } from '../job/host.ts';
+import type { AddressPattern, AgentFacts, HostConfig, HostHealth, HostRate, HostTls } from '../job/host.ts';
 import { createHealthStore } from './hosts/health.ts';
 import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRegistry } from './hosts/registry.ts';
@@ -18,6 +18,8 @@ export interface HostPatch {
   token?: string;
   tls?: HostTls | null;
   max_requests?: number | null;
+  rate?: HostRate | null;
+  max_jobs?: number | null;
   labels?: Record<string, string> | null;
   allowed_users?: (string | null)[] | null;
   launcher?: boolean | null;

@@ -38,6 +38,7 @@ export function someJob(more: Partial<Job> = {}): Job {
     lost_after_seconds: 600,
     poll_interval: 15,
     not_before: null,
+    priority: 5,
     labels: {},
     on_ambiguous_start: 'lose',
     leftovers: 'keep',

@@ -21,6 +21,8 @@ export function createPatterns(patterns: readonly AddressPattern[], sealer: Seal
       sealed_token: sealer.seal(found.token, hostPlace(address)),
       tls: found.tls ?? DEFAULT_TLS,
       max_requests: found.max_requests ?? DEFAULT_MAX_REQUESTS,
+      rate: found.rate ?? null,
+      max_jobs: found.max_jobs ?? null,
       labels: found.labels ?? {},
       allowed_users: found.allowed_users ?? null,
       launcher: found.launcher ?? true,

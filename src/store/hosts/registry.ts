@@ -75,7 +75,7 @@ export function createRegistry({
 }): Registry {
   async function get(name: string): Promise<HostConfig | null> {
     const text = await redis.get(keys.host(name));
-    return text === null ? null : (JSON.parse(text) as HostConfig);
+    return text === null ? null : hostIn(text);
   }
 
   return {
@@ -83,7 +83,7 @@ export function createRegistry({
     async put(name, patch) {
       for (;;) {
         const seen = await redis.get(keys.host(name));
-        const before = seen === null ? null : (JSON.parse(seen) as HostConfig);
+        const before = seen === null ? null : hostIn(seen);
         const host = patched(name, before, patch, sealer);
         const answer = await putScript(
           redis,
@@ -114,14 +114,14 @@ export function createRegistry({
         size,
       );
       const texts = names.length > 0 ? await redis.mget(names.map((name) => keys.host(name))) : [];
-      const hosts = texts.flatMap((text) => (text === null ? [] : [JSON.parse(text) as HostConfig]));
+      const hosts = texts.flatMap((text) => (text === null ? [] : [hostIn(text)]));
       return { hosts, after: names.length === size ? (names.at(-1) ?? null) : null };
     },
     async remove(name) {
       for (;;) {
         const seen = await redis.get(keys.host(name));
         if (seen === null) return false;
-        const { address } = JSON.parse(seen) as HostConfig;
+        const { address } = hostIn(seen);
         const followed = await redis.zrange(keys.followed(name), 0, '-1');
         const isActive = (job: Job | null) => job !== null && job.state !== 'lost';
         if ((await getMany(redis, keys, followed)).some(isActive))
@@ -147,6 +147,13 @@ export function createRegistry({
   };
 }
 
+/** Fields that hosts registered by earlier versions lack, at their defaults. */
+const ADDED_LATER = { rate: null, max_jobs: null };
+
+function hostIn(text: string): HostConfig {
+  return { ...ADDED_LATER, ...(JSON.parse(text) as Omit<HostConfig, keyof typeof ADDED_LATER>) };
+}
+
 function patched(name: string, before: HostConfig | null, patch: HostPatch, sealer: Sealer): HostConfig {
   const address = patch.address ?? before?.address;
   if (address === undefined) throw fault('invalid_request', 'address', 'a new host needs an address');
@@ -169,6 +176,8 @@ function patched(name: string, before: HostConfig | null, patch: HostPatch, seal
         : sealer.seal(patch.token as string, hostPlace(name)),
     tls,
     max_requests: settle(patch.max_requests, before?.max_requests, DEFAULT_MAX_REQUESTS),
+    rate: patch.rate === undefined ? (before?.rate ?? null) : patch.rate,
+    max_jobs: patch.max_jobs === undefined ? (before?.max_jobs ?? null) : patch.max_jobs,
     labels: settle(patch.labels, before?.labels, {}),
     allowed_users: patch.allowed_users === undefined ? (before?.allowed_users ?? null) : patch.allowed_users,
     launcher: settle(patch.launcher, before?.launcher, true),

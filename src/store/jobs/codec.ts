@@ -36,6 +36,7 @@ export const USUAL = {
   lost_after_seconds: 86_400,
   poll_interval: 15,
   not_before: null,
+  priority: 5,
   on_ambiguous_start: 'lose',
   leftovers: 'keep',
   callback_url: null,

@@ -50,6 +50,7 @@ export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'se
       lost_after_seconds: body.lost_after_seconds,
       poll_interval: body.poll_interval,
       not_before: startTime(body, created_at),
+      priority: body.priority,
       labels: body.labels ?? {},
       on_ambiguous_start: body.on_ambiguous_start,
       leftovers: body.leftovers,

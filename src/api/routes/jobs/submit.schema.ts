@@ -6,7 +6,7 @@ import { ENV_NAME, USER_NAME } from '../../../protocol/agent.ts';
 const YEAR_SECONDS = 31_536_000;
 
 /** Fields of the contract that this gateway does not do yet. */
-export const NOT_YET = ['unique_key', 'on_duplicate', 'retry', 'priority'] as const;
+export const NOT_YET = ['unique_key', 'on_duplicate', 'retry'] as const;
 
 /** In bytes of UTF-8. */
 export const COMMAND_BYTES = 65_536;
@@ -82,6 +82,12 @@ export const SubmitBody = Type.Object(
       description: 'The longest pause between two questions to the agent about it, in seconds.',
     }),
     not_before: optionalText('Do not start before then. RFC 3339.', { format: 'date-time' }),
+    priority: Type.Integer({
+      minimum: 0,
+      maximum: 9,
+      default: 5,
+      description: 'Higher first, among the jobs of the same host.',
+    }),
     labels: Type.Optional(Labels),
     on_ambiguous_start: Type.Unsafe<'lose' | 'retry'>({
       type: 'string',
