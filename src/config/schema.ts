@@ -39,6 +39,15 @@ const HostTls = Type.Refine(
   () => 'must have exactly one of fingerprint, ca, pin, insecure, dangerously_off',
 );
 
+const HostRate = Type.Object(
+  {
+    limit: Type.Integer({ minimum: 1, maximum: 1_000_000 }),
+    period_seconds: Type.Integer({ minimum: 1, maximum: 86_400 }),
+    burst: Type.Optional(Type.Integer({ minimum: 1, maximum: 1_000_000 })),
+  },
+  strict,
+);
+
 const AddressPattern = Type.Refine(
   Type.Object(
     {
@@ -47,6 +56,8 @@ const AddressPattern = Type.Refine(
       token_file: Type.Optional(Type.String({ minLength: 1, description: 'A file with the token' })),
       tls: Type.Optional(HostTls),
       max_requests: Type.Optional(Type.Integer(count)),
+      max_jobs: Type.Optional(Type.Integer(count)),
+      rate: Type.Optional(HostRate),
       allowed_users: Type.Optional(Type.Array(Type.Union([Type.String(), Type.Null()]))),
       launcher: Type.Optional(Type.Boolean()),
       labels: Type.Optional(Type.Record(Type.String(), Type.String())),

@@ -47,6 +47,10 @@ test('a new host is 201 and unknown, a change is 200, and neither shows the toke
     agent: null,
     tls: { pin: 'first_use' },
     max_requests: 4,
+    max_jobs: null,
+    rate: null,
+    rate_in_force: null,
+    circuit: { state: 'probation', failures: 0, retry_at: null },
     launcher: true,
     jobs: { queued: 0, running: 0 },
   });
@@ -54,6 +58,30 @@ test('a new host is 201 and unknown, a change is 200, and neither shows the toke
   expect(changed.body).toMatchObject({ address: '127.0.0.1:7001', max_requests: 2, labels: {} });
   const read = await api.call('GET', '/v1/hosts/fresh');
   for (const { text } of [created, changed, read]) expect(text).not.toContain('a-very-secret-token');
+});
+
+test('limits are shown as they were set and as they hold, and null takes them back', async () => {
+  const limits = { rate: { limit: 30, period_seconds: 10 }, max_jobs: 7 };
+  await put('limited', { address: '127.0.0.1:7006', token: 't', ...limits });
+  expect((await put('limited', { max_requests: 3 })).body).toMatchObject({
+    ...limits,
+    max_requests: 3,
+    rate_in_force: { limit: 30, period_seconds: 10, burst: 3 },
+  });
+  const strict = await put('limited', { rate: { limit: 30, period_seconds: 10, burst: 1 } });
+  expect(strict.body.rate_in_force).toEqual({ limit: 30, period_seconds: 10, burst: 1 });
+  const none = await put('limited', { rate: null, max_jobs: null });
+  expect(none.body).toMatchObject({ rate: null, rate_in_force: null, max_jobs: null });
+});
+
+test("without a rate of its own a host has that of its agent's kind", async () => {
+  await put('by-kind', { address: await otherName(base.address), token: base.token });
+  await check('by-kind');
+  expect((await api.call('GET', '/v1/hosts/by-kind')).body).toMatchObject({
+    rate: null,
+    rate_in_force: { limit: 100, period_seconds: 60, burst: 10 },
+  });
+  await api.call('DELETE', '/v1/hosts/by-kind');
 });
 
 test('settings that should not stay so are warned of', async () => {
@@ -185,7 +213,10 @@ test('a host that nobody answers for is unreachable, and its circuit shows it', 
   await put('gone', { address: `127.0.0.1:${await freePort()}`, token: 't' });
   for (let i = 0; i < 3; i++) expect((await check('gone')).of.reachable?.ok).toBe(false);
   const { body } = await api.call('GET', '/v1/hosts/gone');
-  expect(body).toMatchObject({ status: 'down', circuit: { failures: 3, retry_at: expect.any(String) } });
+  expect(body).toMatchObject({
+    status: 'down',
+    circuit: { state: 'open', failures: 3, retry_at: expect.any(String) },
+  });
 });
 
 test('a host that takes no more requests is told as busy', async () => {

@@ -2,12 +2,14 @@
 import { isIP } from 'node:net';
 import Type, { type Static } from 'typebox';
 import { SluiceError } from '../../../job/errors.ts';
+import type { HostRate } from '../../../job/host.ts';
 import { USER_NAME } from '../../../protocol/agent.ts';
 import type { HostPatch, HostStore } from '../../../store/hosts.ts';
 import type { Api } from '../../instance.ts';
 import { requireHost } from './access.ts';
 import type { LookAgain } from './look-again.ts';
 import { HOST_PATH, HostParams } from './path.ts';
+import { RATE_FIELDS } from './rate.ts';
 import { parseTls, TlsBody } from './tls.ts';
 import { HostView, hostView } from './view.ts';
 
@@ -34,6 +36,22 @@ const PutBody = Type.Object(
       { minimum: 1, maximum: 64, description: 'Simultaneous requests to the agent; null: 4.' },
       'integer',
     ),
+    max_jobs: orNull<number>(
+      {
+        minimum: 1,
+        maximum: 100_000,
+        description: 'Jobs that it is starting, running or ending at once; null: no limit.',
+      },
+      'integer',
+    ),
+    rate: orNull<HostRate>(
+      {
+        ...RATE_FIELDS,
+        description:
+          'Requests to its agent in a time; null: 100 in 60 s for a Base agent, no limit for a Full one.',
+      },
+      'object',
+    ),
     labels: orNull<Record<string, string>>(
       {
         maxProperties: 32,
@@ -59,9 +77,6 @@ const PutBody = Type.Object(
   { additionalProperties: false },
 );
 
-/** Fields of the contract that this gateway does not do yet. */
-const NOT_YET = ['rate', 'max_jobs'] as const;
-
 export interface PutHostDeps {
   hosts: Pick<HostStore, 'put' | 'health' | 'jobCounts'>;
   lookAgain: LookAgain;
@@ -71,11 +86,13 @@ export function putHostRoute(app: Api, { hosts, lookAgain }: PutHostDeps): void 
   app.put(
     HOST_PATH,
     {
-      config: { scope: 'hosts:write', audit: 'host.put', notYet: NOT_YET },
+      config: { scope: 'hosts:write', audit: 'host.put' },
       schema: {
         tags: ['Hosts'],
         summary: 'Register or change a host',
-        description: 'A field that is left out keeps its value; null takes it back to its default.',
+        description:
+          'A field that is left out keeps its value; null takes it back to its default. New limits hold at once, ' +
+          'also for what waits already.',
         params: HostParams,
         body: PutBody,
         response: { 200: HostView, 201: HostView },

@@ -1,8 +1,10 @@
 /** A host as callers see it: its settings and what is known of it; never its token, sealed or not. */
 import Type, { type Static } from 'typebox';
+import { CIRCUITS, type Circuit, circuitOf } from '../../../job/circuit.ts';
 import type { HostConfig, HostHealth } from '../../../job/host.ts';
 import { HOST_STATUSES } from '../../../job/host.ts';
 import { timestamp } from '../../../protocol/job-view.ts';
+import { rateInForce, rateView } from './rate.ts';
 import { TlsView } from './tls.ts';
 
 const text = (description: string) => Type.Unsafe<string | null>({ type: ['string', 'null'], description });
@@ -31,6 +33,9 @@ export const HostView = Type.Object({
   address: Type.String({ description: '`host:port` of its agent.' }),
   tls: TlsView,
   max_requests: Type.Integer({ description: 'Simultaneous requests to the agent.' }),
+  max_jobs: number('Jobs that it is starting, running or ending at once; null: no limit.'),
+  rate: rateView("Requests to its agent in a time, as it was set; null: by the agent's kind."),
+  rate_in_force: rateView("The rate that holds now, set or by the agent's kind; null: no limit."),
   labels: Type.Record(Type.String(), Type.String(), { description: 'For selectors and people.' }),
   allowed_users: Type.Unsafe<(string | null)[] | null>({
     type: ['array', 'null'],
@@ -47,6 +52,13 @@ export const HostView = Type.Object({
   remedy: text('What to do about it.'),
   circuit: Type.Object(
     {
+      state: Type.Unsafe<Circuit>({
+        type: 'string',
+        enum: [...CIRCUITS],
+        description:
+          '`closed`: its limits hold; `paused`: it has asked for a pause (429, 503); `probation`: one request at a ' +
+          'time; `open`: none until `retry_at`.',
+      }),
       failures: Type.Integer({ description: 'Failed requests in a row.' }),
       retry_at: text('Nothing is asked of it before then, but for one try. RFC 3339, UTC.'),
       silent_since: text('Since when it has not answered. RFC 3339, UTC.'),
@@ -74,6 +86,9 @@ export function hostView(
     address: host.address,
     tls: host.tls,
     max_requests: host.max_requests,
+    max_jobs: host.max_jobs,
+    rate: host.rate,
+    rate_in_force: rateInForce(host, health),
     labels: host.labels,
     allowed_users: host.allowed_users,
     launcher: host.launcher,
@@ -81,6 +96,7 @@ export function hostView(
     cause: health.cause,
     remedy: health.remedy,
     circuit: {
+      state: circuitOf(health),
       failures: health.failures,
       retry_at: timestamp(health.retry_at),
       silent_since: timestamp(health.silent_since),
