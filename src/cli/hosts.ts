@@ -1,5 +1,6 @@
 /** `sluice hosts list|get|set|remove|check|trust|drain|resume`, through the HTTP API. */
 import { readFileSync } from 'node:fs';
+import type { HostRate } from '../job/host.ts';
 import { createClient } from './client.ts';
 import { commandName } from './command-name.ts';
 import { Failure } from './failure.ts';
@@ -14,6 +15,9 @@ interface HostRow {
   cause: string | null;
   remedy: string | null;
   jobs: { queued: number; running: number };
+  max_requests: number;
+  max_jobs: number | null;
+  rate_in_force: HostRate | null;
 }
 
 export async function listHosts(options: { json?: boolean }): Promise<void> {
@@ -31,11 +35,25 @@ export async function listHosts(options: { json?: boolean }): Promise<void> {
     token = page.next_page_token;
   }
   if (options.json) return printJson(hosts);
-  const rows = hosts.map(({ name, address, status, jobs, cause, remedy }) => [
-    ...[name, address, status, `${jobs.queued}`, `${jobs.running}`],
-    [cause, remedy ?? (cause && `see ${commandName()} hosts check ${name}`)].filter(Boolean).join(': '),
-  ]);
-  printTable([['NAME', 'ADDRESS', 'STATUS', 'QUEUED', 'RUNNING', 'CAUSE'], ...rows]);
+  const rows = hosts.map((host) => {
+    const { name, address, status, jobs, cause, remedy } = host;
+    return [
+      ...[name, address, status, `${jobs.queued}`, `${jobs.running}`, limitsOf(host)],
+      [cause, remedy ?? (cause && `see ${commandName()} hosts check ${name}`)].filter(Boolean).join(': '),
+    ];
+  });
+  printTable([['NAME', 'ADDRESS', 'STATUS', 'QUEUED', 'RUNNING', 'LIMITS', 'CAUSE'], ...rows]);
+}
+
+/** `100/60s, 4 at once, 20 jobs`: what holds now. */
+function limitsOf({ rate_in_force: rate, max_requests, max_jobs }: HostRow): string {
+  return [
+    rate && `${rate.limit}/${rate.period_seconds}s`,
+    `${max_requests} at once`,
+    max_jobs !== null && `${max_jobs} jobs`,
+  ]
+    .filter(Boolean)
+    .join(', ');
 }
 
 export async function getHost(name: string): Promise<void> {
@@ -50,7 +68,10 @@ export interface SetHostOptions {
   ca?: string;
   pin?: boolean;
   insecure?: boolean;
-  maxRequests?: number;
+  rate?: HostRate | null;
+  burst?: number;
+  maxRequests?: number | null;
+  maxJobs?: number | null;
   label: string[];
   allowUser: string[];
   launcher: boolean;
@@ -63,7 +84,9 @@ export async function setHost(name: string, options: SetHostOptions): Promise<vo
     ...(options.address !== undefined && { address: options.address }),
     ...(token !== undefined && { token }),
     ...(tls && { tls }),
+    ...rateOf(options),
     ...(options.maxRequests !== undefined && { max_requests: options.maxRequests }),
+    ...(options.maxJobs !== undefined && { max_jobs: options.maxJobs }),
     ...(options.label.length > 0 && { labels: pairs(options.label) }),
     ...(options.allowUser.length > 0 && { allowed_users: options.allowUser }),
     ...(!options.launcher && { launcher: false }),
@@ -102,6 +125,12 @@ export async function resumeHost(name: string): Promise<void> {
 
 export async function trustHost(name: string): Promise<void> {
   printJson(await createClient().request('POST', `${hostPath(name)}:trust`));
+}
+
+function rateOf({ rate, burst }: SetHostOptions): { rate?: HostRate | null } {
+  if (burst !== undefined && !rate) throw new Failure('--burst belongs to a --rate');
+  if (rate === undefined) return {};
+  return { rate: rate && { ...rate, ...(burst !== undefined && { burst }) } };
 }
 
 function tlsOf({ fingerprint, ca, pin, insecure }: SetHostOptions): Record<string, unknown> | undefined {

@@ -19,6 +19,7 @@ export interface SubmitOptions {
   workdir?: string;
   shell?: string;
   timeout?: number;
+  priority?: number;
   callbackUrl?: string;
   idempotencyKey?: string;
   wait?: boolean;
@@ -37,6 +38,7 @@ export async function submit(host: string, words: string[], options: SubmitOptio
     ...(options.workdir !== undefined && { workdir: options.workdir }),
     ...(options.shell !== undefined && { shell: options.shell }),
     ...(options.timeout !== undefined && { timeout_seconds: options.timeout }),
+    ...(options.priority !== undefined && { priority: options.priority }),
     ...(options.callbackUrl !== undefined && { callback_url: options.callbackUrl }),
   };
   const key = options.idempotencyKey ?? randomUUID();

@@ -33,6 +33,14 @@ describe('jobs', () => {
     expect(listed.map((job: { id: string }) => job.id)).toEqual([id]);
   });
 
+  it('submit takes a priority', async () => {
+    const submitted = await gateway.sluice('submit', 'local', '--priority', '9', '--', 'true');
+    const { stdout } = await gateway.sluice('get', submitted.stdout.trim());
+    expect(JSON.parse(stdout).priority).toBe(9);
+    const refused = await gateway.sluice('submit', 'local', '--priority', '10', '--', 'true');
+    expect(refused.stderr).toMatch(/^sluice: invalid_request: priority must be <= 9 \(priority\)/);
+  });
+
   it('the same idempotency key is the same job', async () => {
     const once = () => gateway.sluice('submit', 'local', '--idempotency-key', 'nightly', '--', 'true');
     expect((await once()).stdout).toBe((await once()).stdout);
@@ -104,6 +112,34 @@ describe('hosts', () => {
     expect((await gateway.sluice('hosts', 'list')).stdout).toMatch(/^web1 +192\.0\.2\.1:18443/m);
     expect((await gateway.sluice('hosts', 'remove', 'web1')).code).toBe(0);
     expect((await gateway.sluice('hosts', 'get', 'web1')).stderr).toMatch(/^sluice: not_found: /);
+  });
+});
+
+describe('hosts set', () => {
+  const set = async (...flags: string[]) => {
+    const { stdout } = await gateway.sluice('hosts', 'set', 'limited', ...flags);
+    return JSON.parse(stdout);
+  };
+
+  it('sets limits, shows them in the list, and takes them back', async () => {
+    const limits = ['--rate', '100/1m', '--burst', '5', '--max-requests', '2', '--max-jobs', '20'];
+    expect(await set('--address', '192.0.2.2:18443', '--token', 'a-token', ...limits)).toMatchObject({
+      rate: { limit: 100, period_seconds: 60, burst: 5 },
+      max_requests: 2,
+      max_jobs: 20,
+    });
+    expect((await gateway.sluice('hosts', 'list')).stdout).toMatch(
+      /^limited .* 100\/60s, 2 at once, 20 jobs */m,
+    );
+    const back = ['--rate', 'default', '--max-requests', 'default', '--max-jobs', 'default'];
+    expect(await set(...back)).toMatchObject({ rate: null, max_requests: 4, max_jobs: null });
+  });
+
+  it('says what a rate looks like, and that a burst needs one', async () => {
+    const wrong = await gateway.sluice('hosts', 'set', 'limited', '--rate', '100');
+    expect(wrong).toMatchObject({ code: 1, stderr: expect.stringContaining('100/60s') });
+    const alone = await gateway.sluice('hosts', 'set', 'limited', '--burst', '3');
+    expect(alone).toMatchObject({ code: 1, stderr: 'sluice: --burst belongs to a --rate\n' });
   });
 });
 

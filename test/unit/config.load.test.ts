@@ -65,6 +65,7 @@ describe('loadConfig', () => {
         '  - match: 192.168.121.0/24',
         '    token: second',
         '    tls: { insecure: true, pin: first_use }',
+        '    rate: { limit: 0 }',
       ].join('\n'),
     );
     const found = mistakesOf({ SLUICE_LISTEN: 'nowhere' }, { SLUICE_CONFIG, SLUICE_LOG_LEVEL: 'loud' });
@@ -73,6 +74,8 @@ describe('loadConfig', () => {
         '--listen: listen: must be host:port, such as 127.0.0.1:7788 or [::1]:7788',
         'SLUICE_LOG_LEVEL: log_level: must be one of fatal, error, warn, info, debug, trace, silent',
         `${SLUICE_CONFIG}:10: address_patterns.1.tls: must have exactly one of fingerprint, ca, pin, insecure, dangerously_off`,
+        `${SLUICE_CONFIG}:11: address_patterns.1.rate: must have required properties period_seconds`,
+        `${SLUICE_CONFIG}:11: address_patterns.1.rate.limit: must be >= 1`,
         `${SLUICE_CONFIG}:2: hled_hosts: there is no such setting`,
         `${SLUICE_CONFIG}:4: webhooks.allow.1: must be a network such as 10.0.0.0/8`,
         `${SLUICE_CONFIG}:8: address_patterns.1.match: must be a network and a port, such as 192.168.120.0/24:18443`,
@@ -113,6 +116,20 @@ describe('loadConfig', () => {
     );
     expect(loadConfig({}, { SLUICE_CONFIG }).addressPatterns).toEqual([
       { match: '10.0.0.0/8:18443', token: 'from the file' },
+    ]);
+  });
+
+  it("reads an address pattern's limits", () => {
+    const limits = 'max_requests: 2, max_jobs: 20, rate: { limit: 100, period_seconds: 60, burst: 1 }';
+    const SLUICE_CONFIG = file(`address_patterns:\n  - { match: "10.0.0.0/8:18443", token: t, ${limits} }\n`);
+    expect(loadConfig({}, { SLUICE_CONFIG }).addressPatterns).toEqual([
+      {
+        match: '10.0.0.0/8:18443',
+        token: 't',
+        max_requests: 2,
+        max_jobs: 20,
+        rate: { limit: 100, period_seconds: 60, burst: 1 },
+      },
     ]);
   });
 

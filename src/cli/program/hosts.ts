@@ -1,6 +1,6 @@
 /** The options of the commands about hosts. */
 import type { Command } from 'commander';
-import { collect, wholeNumber } from './values.ts';
+import { collect, orDefault, rate, wholeNumber } from './values.ts';
 
 export function addHostCommands(program: Command): void {
   const hosts = program.command('hosts').description('register hosts and look after them');
@@ -19,6 +19,7 @@ export function addHostCommands(program: Command): void {
 
   hosts
     .command('set')
+    .alias('add')
     .description('register a host, or change what is given of it')
     .argument('<name>')
     .option('--address <host:port>', 'where its agent listens')
@@ -28,7 +29,14 @@ export function addHostCommands(program: Command): void {
     .option('--ca <file>', 'the authority of its certificate, PEM')
     .option('--pin', 'take the certificate that it shows first (the default for a new host)')
     .option('--insecure', 'take any certificate')
-    .option('--max-requests <n>', 'simultaneous requests to its agent', wholeNumber)
+    .option(
+      '--rate <n/time>',
+      'requests to its agent in a time: 100/60s, 5/s; `default` takes it back',
+      orDefault(rate),
+    )
+    .option('--burst <n>', 'with --rate: how many of them may come at once', wholeNumber)
+    .option('--max-requests <n>', 'requests to its agent at once; `default` is 4', orDefault(wholeNumber))
+    .option('--max-jobs <n>', 'jobs on it at once; `default` is any number', orDefault(wholeNumber))
     .option('--label <name=value>', 'label it; can be repeated', collect, [])
     .option('--allow-user <user>', 'only these users; can be repeated', collect, [])
     .option('--no-launcher', 'Base agents: send commands as they are')

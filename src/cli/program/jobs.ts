@@ -16,6 +16,7 @@ export function addJobCommands(program: Command): void {
     .option('--workdir <dir>', 'where it runs')
     .option('--shell <path>', 'what runs it')
     .option('--timeout <seconds>', 'end it after so long', wholeNumber)
+    .option('--priority <0-9>', 'higher first, among the jobs of its host (default: 5)', wholeNumber)
     .option('--callback-url <url>', 'tell this address of its end')
     .option('--idempotency-key <key>', 'the same key and command again is the same job')
     .option('-q, --quiet', 'with --wait: its output only, and how it ended if it did not succeed')

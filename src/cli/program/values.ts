@@ -10,3 +10,16 @@ export function wholeNumber(text: string): number {
 export function collect(value: string, before: string[]): string[] {
   return [...before, value];
 }
+
+/** `100/60s`, `5/s`, `600/m`: so many in so long. */
+export function rate(text: string): { limit: number; period_seconds: number } {
+  const [, limit, count = '1', unit] = /^(\d{1,7})\/(\d{1,5})?([smh])$/.exec(text) ?? [];
+  if (limit === undefined) throw new InvalidArgumentError('It must be like 100/60s or 5/s.');
+  const seconds = { s: 1, m: 60, h: 3_600 }[unit as 's' | 'm' | 'h'];
+  return { limit: Number(limit), period_seconds: Number(count) * seconds };
+}
+
+/** For settings that can be taken back: the word `default` is null. */
+export function orDefault<T>(read: (text: string) => T): (text: string) => T | null {
+  return (text) => (text === 'default' ? null : read(text));
+}
