@@ -10,5 +10,7 @@ export default defineConfig({
     hookTimeout: 30_000,
     // Files that kill processes and measure deadlines disturb each other beyond two at a time.
     maxWorkers: 2,
+    // `.ci/run` wants to say at its end what failed.
+    ...(process.env.SLUICE_CI_REPORTS && { reporters: ['default', './script/ci-reporter.ts'] }),
   },
 });

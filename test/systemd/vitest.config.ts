@@ -9,5 +9,6 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 60_000,
     hookTimeout: 60_000,
+    ...(process.env.SLUICE_CI_REPORTS && { reporters: ['default', './script/ci-reporter.ts'] }),
   },
 });
