@@ -4,16 +4,18 @@
  */
 import { type DialHost, dialHost } from '../job/agent-port.ts';
 import { SluiceError } from '../job/errors.ts';
-import { type HostConfig, type HostHealth, pauseLeftMs } from '../job/host.ts';
+import { type HostConfig, type HostHealth, pauseLeftMs, rateOf } from '../job/host.ts';
+import type { Budget } from '../store/budget.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { InSlot } from '../store/in-slot.ts';
 
-/** How long a free slot is waited for. */
+/** How long a free slot is waited for, and then room in the host's budget for each request. */
 const PATIENCE_MS = 3_000;
 
 export interface CallingDeps {
   hosts: Pick<HostStore, 'openToken' | 'health'>;
   inSlot: InSlot;
+  budget: Pick<Budget, 'pay'>;
 }
 
 export interface Calling {
@@ -28,12 +30,14 @@ export interface Calling {
   ): Promise<T>;
 }
 
-export function createCalling({ hosts, inSlot }: CallingDeps): Calling {
+export function createCalling({ hosts, inSlot, budget }: CallingDeps): Calling {
   return {
     async call(host, request, { evenIfDown = false } = {}) {
       const health = await hosts.health(host.name);
       if (!evenIfDown) refuseWhileOpen(host, health);
-      const dial = dialHost(host, health, hosts.openToken(host));
+      const rate = rateOf(host, health.agent);
+      const beforeRequest = () => budget.pay(host.name, rate, { for: 'read', patienceMs: PATIENCE_MS });
+      const dial = { ...dialHost(host, health, hosts.openToken(host)), ...(rate && { beforeRequest }) };
       return inSlot(host, { patienceMs: PATIENCE_MS }, () => request(dial));
     },
   };

@@ -9,6 +9,7 @@ import type { Config } from '../config.ts';
 import { createAddressRules, createUrlCheck } from '../net/addresses.ts';
 import { createAgentPort } from '../net/agents.ts';
 import { createApiKeyStore } from '../store/api-keys.ts';
+import { createBudget } from '../store/budget.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
 import { createFeed } from '../store/feed.ts';
 import { createHostStore } from '../store/hosts.ts';
@@ -16,7 +17,7 @@ import { createCancel } from '../store/jobs/cancel.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createQueues } from '../store/queues.ts';
-import { connectForBlocking, connectForRequests } from '../store/redis.ts';
+import { connectForBlocking, connectForRequests, type RedisAddress } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createEndpointStore } from '../store/webhooks.ts';
@@ -35,7 +36,7 @@ export interface ApiProgramDeps {
     'prefix' | 'listen' | 'tls' | 'apiKey' | 'callbackSecret' | 'addressPatterns' | 'webhooks'
   >;
   version: string;
-  redisUrl: string;
+  redisAddress: RedisAddress;
   sealer: Sealer;
   log: Logger;
 }
@@ -47,16 +48,16 @@ const HOLD_LIMITS = { perKey: 1_000, total: 5_000 };
 export async function startApi({
   config,
   version,
-  redisUrl,
+  redisAddress,
   sealer,
   log,
 }: ApiProgramDeps): Promise<RunningApi> {
   // First of all: what it throws must leave nothing open.
   const tls = config.tls && (await readTls(config.tls));
   const keys = createKeys(config.prefix);
-  const redis = connectForRequests(redisUrl, 'api');
-  const subscriber = connectForBlocking(redisUrl, 'api-feed');
-  const producer = connectForRequests(redisUrl, 'api-queues');
+  const redis = connectForRequests(redisAddress, 'api');
+  const subscriber = connectForBlocking(redisAddress, 'api-feed');
+  const producer = connectForRequests(redisAddress, 'api-queues');
   for (const connection of [redis, subscriber, producer]) {
     connection.on('error', ({ message }: Error) => log.warn({ reason: message }, 'redis.error'));
   }
@@ -68,7 +69,12 @@ export async function startApi({
   const onTold = () => {
     wake.deliver().catch(({ message }: Error) => log.warn({ reason: message }, 'deliver.not_woken'));
   };
-  const jobs = createJobStore({ ...stored, onTold });
+  const onFreed = (host: string) => {
+    wake
+      .dispatch(host)
+      .catch(({ message }: Error) => log.warn({ host, reason: message }, 'dispatch.not_woken'));
+  };
+  const jobs = createJobStore({ ...stored, onTold, onFreed });
   const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns });
   const admin = config.apiKey === null ? undefined : adminOf(config.apiKey, config.callbackSecret);
   const feed = await createFeed({ redis, subscriber, keys });
@@ -82,6 +88,7 @@ export async function startApi({
     holdLimits: HOLD_LIMITS,
     apiKeys: createApiKeyStore({ ...stored, sealer, admin }),
     slots: createSlotStore(stored),
+    budget: createBudget(stored),
     endpoints: createEndpointStore({ ...stored, sealer }),
     deliveries: createDeliveryStore(stored),
     cancelJob: createCancel({ jobs, wake }),

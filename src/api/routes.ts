@@ -2,6 +2,7 @@
 import type { Registry } from 'prom-client';
 import type { AgentPort } from '../job/agent-port.ts';
 import type { ApiKeyStore } from '../store/api-keys.ts';
+import type { Budget } from '../store/budget.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import type { Feed } from '../store/feed.ts';
 import type { HostStore } from '../store/hosts.ts';
@@ -9,6 +10,7 @@ import { createInSlot } from '../store/in-slot.ts';
 import type { Cancel } from '../store/jobs/cancel.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Wake } from '../store/queues.ts';
+import { createReadiness } from '../store/readiness.ts';
 import type { Redis } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import type { SlotStore } from '../store/slots.ts';
@@ -19,7 +21,6 @@ import type { Holds } from './holds.ts';
 import { createHostChecks } from './host-checks.ts';
 import type { Api } from './instance.ts';
 import { createPageTokens } from './page-tokens.ts';
-import { createReadiness } from './readiness.ts';
 import { eventsRoute } from './routes/events.ts';
 import { checkHostRoute } from './routes/hosts/check.ts';
 import { drainHostRoutes } from './routes/hosts/drain.ts';
@@ -49,6 +50,7 @@ export interface Given {
   apiKeys: ApiKeyStore;
   feed: Feed;
   slots: SlotStore;
+  budget: Budget;
   wake: Wake;
   cancelJob: Cancel;
   endpoints: EndpointStore;
@@ -71,7 +73,7 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   const waits = createWaits(given);
   const changeTail = createChangeTail(given.feed);
   const inSlot = createInSlot(given);
-  const calling = createCalling({ hosts: given.hosts, inSlot });
+  const calling = createCalling({ hosts: given.hosts, inSlot, budget: given.budget });
   const pageTokens = createPageTokens(given.sealer.pepper);
   const deps = { ...given, waits, changeTail, calling, pageTokens };
   app.addHook('onClose', async () => {

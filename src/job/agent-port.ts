@@ -17,6 +17,8 @@ export interface DialHost {
   /** For `pin: "first_use"`: the certificate seen before, or null for "take what is shown and tell". */
   pinned_fingerprint: string | null;
   launcher: boolean;
+  /** Called before each request: resolves once the host's budget has room for it, rejects with `host_busy`. */
+  beforeRequest?: () => Promise<void>;
 }
 
 /** @param token the host's, opened */

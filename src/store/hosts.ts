@@ -61,7 +61,7 @@ export interface HostStore {
   /** Pins a certificate: on first use if none is pinned yet, or because somebody said so. */
   pin(name: string, fingerprint: string, options: { replace: boolean }): Promise<void>;
   warn(name: string, warning: string): Promise<void>;
-  /** How many jobs wait for the host, and how many it is being asked about. */
+  /** How many jobs wait for the host, and how many are being started or under way there. */
   jobCounts(name: string): Promise<{ queued: number; active: number }>;
 }
 
@@ -100,9 +100,9 @@ export function createHostStore(deps: {
     openToken: (host) => sealer.open(host.sealed_token, hostPlace(host.name)),
     async jobCounts(name) {
       const pipeline = redis.pipeline();
-      pipeline.zcard(keys.mailbox(name)).zcard(keys.followed(name));
-      const [queued, active] = (await results(pipeline)) as [number, number];
-      return { queued, active };
+      pipeline.zcard(keys.mailbox(name)).zcard(keys.ready(name)).zcard(keys.activeJobs(name));
+      const [later, ready, active] = (await results(pipeline)) as [number, number, number];
+      return { queued: later + ready, active };
     },
   };
 }

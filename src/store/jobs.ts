@@ -8,15 +8,17 @@
 import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
-import { accept, accepted, findAccepted, requestOf } from './jobs/accept.ts';
+import { accept, accepted, requestOf } from './jobs/accept.ts';
+import { events } from './jobs/events.ts';
+import { findAccepted, type Idempotency, type Taken } from './jobs/idempotency.ts';
 import { list } from './jobs/list.ts';
 import { note } from './jobs/note.ts';
-import { events, getMany, getOne, output, tails } from './jobs/read.ts';
+import { getMany, getOne, output, tails } from './jobs/read.ts';
 import { remove } from './jobs/remove.ts';
 import { transition } from './jobs/transition.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
-import { clock, results } from './replies.ts';
+import { createClock, results } from './replies.ts';
 
 export type { Change, SyncOutput } from '../job/move.ts';
 
@@ -45,11 +47,11 @@ export interface JobPage {
 
 export interface JobStore {
   /** Stores a new job durably, with its place in the host's mailbox; or finds what the idempotency key stands for. */
-  accept(job: Job, idempotency?: { key: string; fingerprint: string }): Promise<Accepted>;
+  accept(job: Job, idempotency?: Idempotency): Promise<Accepted>;
   /** What `accept` would find under an idempotency key; null if nothing was accepted under it. */
   findAccepted(
     owner: string,
-    idempotency: { key: string; fingerprint: string },
+    idempotency: Idempotency,
   ): Promise<Exclude<Accepted, { kind: 'accepted' }> | null>;
   get(id: string): Promise<Job | null>;
   getMany(ids: string[]): Promise<(Job | null)[]>;
@@ -72,7 +74,7 @@ export interface JobStore {
   list(filter: JobFilter, page: { size: number; after?: string }): Promise<JobPage>;
   /** How many jobs are in each state. */
   counts(): Promise<Record<State, number>>;
-  /** Redis' clock, by which all deadlines go. */
+  /** Redis' clock, by which all deadlines go; carried on by our own for up to a second. */
   now(): Promise<number>;
   /** Ids whose first attempt should have started by now, or whose record may go. */
   overdue(kind: 'deadlines' | 'expiring', limit: number): Promise<string[]>;
@@ -85,23 +87,27 @@ export function createJobStore(deps: {
   keys: Keys;
   /** Something came into the outbox: wake who delivers. */
   onTold: () => void;
+  /** A host has room under its `max_jobs` for a job that waits: wake who starts it. */
+  onFreed: (host: string) => void;
 }): JobStore {
-  const { redis, keys, onTold } = deps;
+  const { redis, keys, onTold, onFreed } = deps;
 
-  async function replayed(taken: { id: string; fingerprint: string }, fingerprint?: string) {
-    const job = taken.fingerprint === fingerprint ? await getOne(redis, keys, taken.id) : null;
-    return job ? { kind: 'replayed' as const, job } : { kind: 'conflict' as const, id: taken.id };
+  const now = createClock(redis);
+
+  async function replayed({ id, sameBody }: Taken) {
+    const job = sameBody ? await getOne(redis, keys, id) : null;
+    return job ? { kind: 'replayed' as const, job } : { kind: 'conflict' as const, id };
   }
 
   return {
     async accept(job, idempotency) {
       const acceptance = await accept(redis, keys, requestOf(job), idempotency);
       if ('wake' in acceptance) return accepted(job, acceptance);
-      return replayed(acceptance.taken, idempotency?.fingerprint);
+      return replayed(acceptance.taken);
     },
-    async findAccepted(owner, { key, fingerprint }) {
-      const taken = await findAccepted(redis, keys, owner, key);
-      return taken && replayed(taken, fingerprint);
+    async findAccepted(owner, idempotency) {
+      const taken = await findAccepted(redis, keys, owner, idempotency);
+      return taken && replayed(taken);
     },
     get: (id) => getOne(redis, keys, id),
     getMany: (ids) => getMany(redis, keys, ids),
@@ -110,6 +116,7 @@ export function createJobStore(deps: {
       const moved = await transition(redis, keys, job, states, to, change);
       if (!moved) return false;
       if (moved.told) onTold();
+      if (moved.freed) onFreed(job.host);
       return moved.job;
     },
     note: (job, progress) => note(redis, keys, job, progress),
@@ -123,9 +130,9 @@ export function createJobStore(deps: {
       const sizes = await results(pipeline);
       return Object.fromEntries(STATES.map((state, i) => [state, sizes[i]])) as Record<State, number>;
     },
-    now: () => clock(redis),
+    now,
     async overdue(kind, limit) {
-      return redis.zrangebyscore(keys[kind], '-inf', await clock(redis), 'LIMIT', 0, limit);
+      return redis.zrangebyscore(keys[kind], '-inf', await now(), 'LIMIT', 0, limit);
     },
     remove: (job) => remove(redis, keys, job),
   };

@@ -16,7 +16,7 @@ export function createKeys(prefix: string) {
     job: (id: string) => key('job', id),
     /** STRING: what was asked, as JSON. */
     jobRequest: (id: string) => key('job', id, 'request'),
-    /** LIST: one JSON text for each change. */
+    /** LIST: the changes that its hash has no room for; see `jobs/events.ts`. */
     jobEvents: (id: string) => key('job', id, 'events'),
     /** HASH `stdout`, `stderr`: the last 8 KiB of each, once over. */
     jobTails: (id: string) => key('job', id, 'tails'),
@@ -31,7 +31,7 @@ export function createKeys(prefix: string) {
     deadlines: key('jobs', 'deadlines'),
     /** ZSET id -> time from which its record may be removed. */
     expiring: key('jobs', 'expiring'),
-    /** HASH `id`, `fingerprint`: what was accepted under an `Idempotency-Key`. */
+    /** STRING: what was accepted under an `Idempotency-Key`; see `jobs/idempotency.ts`. */
     idempotency: (owner: string, digest: string) => key('idempotency', owner, digest),
     /** STREAM of all changes, bounded. */
     events: key('events'),
@@ -45,8 +45,16 @@ export function createKeys(prefix: string) {
     hostHealth: (name: string) => key('host', name, 'health'),
     /** STRING: the name of the host at this address. */
     hostAddress: (address: string) => key('address', address),
-    /** ZSET id -> from when it may start: the host's mailbox. */
+    /** ZSET place -> from when it may start: the host's mailbox. A place is a job with its priority and caller. */
     mailbox: (host: string) => key('host', host, 'mailbox'),
+    /** ZSET place -> turn: what may start now, in the order in which it will. */
+    ready: (host: string) => key('host', host, 'ready'),
+    /** HASH: whose turn it is among the callers and priorities of the ready set, and what keeps it waiting. */
+    turns: (host: string) => key('host', host, 'turns'),
+    /** ZSET of the ids that count against `max_jobs`; changed by moves only. */
+    activeJobs: (host: string) => key('host', host, 'active'),
+    /** HASH: the host's token bucket, and how starts, questions and reads share it. */
+    hostBudget: (host: string) => key('host', host, 'budget'),
     /** ZSET `<kind>:<id>` -> expiry: requests under way to the agent, on Redis' clock. */
     slots: (host: string) => key('host', host, 'slots'),
     /** ZSET id -> next question: the jobs that the host is asked about. */
@@ -57,6 +65,10 @@ export function createKeys(prefix: string) {
     armed: key('hosts', 'armed'),
     /** ZSET host -> when it began to have followed jobs. */
     hostsFollowed: key('hosts', 'followed'),
+    /** ZSET host -> when it was last learnt that it is so (`draining`: since when), for counting. */
+    hostsIn: (group: string) => key('hosts', 'in', group),
+    /** HASH: when the last sweep and the last survey ended, and what the survey found. */
+    vitals: key('vitals'),
     /** LIST of changes that webhooks may have to tell. */
     outbox: key('webhooks', 'outbox'),
     /** Webhook endpoints: ZSET of ids, STRING of each. */

@@ -22,7 +22,7 @@ export interface SlotStore {
 const TURN_MS = 1_000;
 
 /**
- * KEYS 1 slots
+ * KEYS 1 slots 2 the host's health
  * ARGV 1 holder 2 max 3 lease in ms
  * Expired starts stay for \`take\`, which gives their jobs back; they still count until then.
  */
@@ -32,9 +32,11 @@ for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now)) do
   if holder:sub(1, 6) ~= 'start:' then redis.call('ZREM', KEYS[1], holder) end
 end
 redis.call('ZREM', KEYS[1], 'next')
-if redis.call('ZCARD', KEYS[1]) >= tonumber(ARGV[2]) then
+-- A host that is not known to be up is on probation: one request at a time.
+local max = redis.call('HGET', KEYS[2], 'status') == 'up' and tonumber(ARGV[2]) or 1
+if redis.call('ZCARD', KEYS[1]) >= max then
   -- Where there is one slot only, a queue of starts would take it again at once, for ever: the next turn is ours.
-  if tonumber(ARGV[2]) == 1 then redis.call('ZADD', KEYS[1], now + ${TURN_MS}, 'next') end
+  if max == 1 then redis.call('ZADD', KEYS[1], now + ${TURN_MS}, 'next') end
   return 0
 end
 redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
@@ -53,7 +55,13 @@ export async function renewSlot(redis: Redis, keys: Keys, host: string, holder: 
 export function createSlotStore({ redis, keys }: { redis: Redis; keys: Keys }): SlotStore {
   return {
     async takeIfFree(host, holder, { max, leaseMs }) {
-      return (await takeIfFreeScript(redis, [keys.slots(host)], [`ask:${holder}`, max, leaseMs])) === 1;
+      return (
+        (await takeIfFreeScript(
+          redis,
+          [keys.slots(host), keys.hostHealth(host)],
+          [`ask:${holder}`, max, leaseMs],
+        )) === 1
+      );
     },
     async renew(host, holder, leaseMs) {
       await renewSlot(redis, keys, host, `ask:${holder}`, leaseMs);

@@ -125,7 +125,7 @@ export function createCommit(deps: {
     limit: number,
   ): Promise<Buffer> {
     const range = { stream, offset, limit, attempt: job.attempt };
-    return (await contact.attempt(target, 'logs', () => agents.read(target, job, range))).data;
+    return (await contact.attempt(target, 'logs', (dial) => agents.read(dial, job, range))).data;
   }
 }
 

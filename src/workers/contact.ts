@@ -6,8 +6,9 @@
 import type { Logger } from 'pino';
 import { type AgentPort, type DialHost, dialHost } from '../job/agent-port.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
-import type { AgentFacts, HostConfig, HostHealth } from '../job/host.ts';
+import { type AgentFacts, type HostConfig, type HostHealth, rateOf } from '../job/host.ts';
 import { MISCONFIGURED } from '../job/remedies.ts';
+import type { Budget, RequestClass } from '../store/budget.ts';
 import type { Followed } from '../store/followed.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Wake } from '../store/queues.ts';
@@ -27,33 +28,84 @@ export interface Contact {
   known(target: Target): AgentFacts | null;
   /** What the agent there can do; asked anew when it is old news, after a failure, or when `fresh`. */
   facts(target: Target, options?: { fresh?: boolean }): Promise<AgentFacts>;
-  /** Makes a request and records what it says about the host; rejects with what the request rejects with. */
-  attempt<T>(target: Target, what: string, request: () => Promise<T>): Promise<T>;
+  /**
+   * Makes requests and records what they say about the host; rejects with what they reject with, or with
+   * `host_busy` where the host's budget had no room.
+   * @param request makes them with the `DialHost` that it is given, through which each is paid for
+   * @param options.paid the first one is paid for already: a start's, by the take of its job
+   */
+  attempt<T>(
+    target: Target,
+    what: Attempt,
+    request: (dial: DialHost) => Promise<T>,
+    options?: { paid?: boolean },
+  ): Promise<T>;
 }
+
+/** What requests are made for, by which they share the host's budget. */
+const CLASSES = {
+  ping: 'start',
+  prepare: 'start',
+  run: 'start',
+  cancel: 'start',
+  /** What became of a start. */
+  reconcile: 'start',
+  status: 'follow',
+  logs: 'follow',
+} as const satisfies Record<string, RequestClass>;
+export type Attempt = keyof typeof CLASSES;
+
+/**
+ * How long a request waits for its token, in ms. A start that was claimed has had its first one; what else it needs
+ * must not fail in the middle for want of another.
+ */
+const PATIENCE_MS: Record<RequestClass, number> = { start: 600_000, follow: 10_000, read: 3_000 };
 
 export function createContact(deps: {
   hosts: Pick<HostStore, 'get' | 'health' | 'openToken' | 'contacted' | 'failed' | 'pause' | 'pin'>;
   followed: Pick<Followed, 'askAllNow'>;
   agents: Pick<AgentPort, 'ping'>;
+  budget: Pick<Budget, 'pay'>;
   wake: Pick<Wake, 'dispatch' | 'follow'>;
   log: Logger;
 }): Contact {
-  const { hosts, followed, agents, wake, log } = deps;
+  const { hosts, followed, agents, budget, wake, log } = deps;
 
-  async function attempt<T>(target: Target, what: string, request: () => Promise<T>): Promise<T> {
+  async function attempt<T>(
+    target: Target,
+    what: Attempt,
+    request: (dial: DialHost) => Promise<T>,
+    { paid = false } = {},
+  ): Promise<T> {
+    const dial = paying(target, what, paid);
     const began = performance.now();
     const line = () => ({ host: target.name, what, ms: Math.round(performance.now() - began) });
     try {
-      const result = await request();
+      const result = await request(dial);
       await contacted(target);
       log.debug(line(), `agent.${what}.attempted`);
       return result;
     } catch (error) {
-      if (!(error instanceof SluiceError)) throw error;
+      // No room in the budget is ours, and says nothing about the host.
+      if (!(error instanceof SluiceError) || error.code === 'host_busy') throw error;
       log.warn({ ...line(), code: error.code, detail: error.message }, `agent.${what}.attempted`);
       await recordFailure(target, what, error);
       throw error;
     }
+  }
+
+  function paying(target: Target, what: Attempt, paid: boolean): DialHost {
+    const rate = rateOf(target.config, target.health.agent);
+    if (rate === null) return target;
+    let isPaid = paid;
+    const purpose = CLASSES[what];
+    return {
+      ...target,
+      async beforeRequest() {
+        if (!isPaid) await budget.pay(target.name, rate, { for: purpose, patienceMs: PATIENCE_MS[purpose] });
+        isPaid = false;
+      },
+    };
   }
 
   /** A host that answers again has jobs that wait for it. */
@@ -107,7 +159,7 @@ export function createContact(deps: {
     async facts(target, { fresh = false } = {}) {
       const believed = fresh ? null : known(target);
       if (believed) return believed;
-      const { facts, fingerprint } = await attempt(target, 'ping', () => agents.ping(target));
+      const { facts, fingerprint } = await attempt(target, 'ping', (dial) => agents.ping(dial));
       if (fingerprint && 'pin' in target.tls && target.pinned_fingerprint === null) {
         await hosts.pin(target.name, fingerprint, { replace: false });
         target.pinned_fingerprint = fingerprint;

@@ -8,6 +8,7 @@ import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Job } from '../job/record.ts';
 import { createAgentPort } from '../net/agents.ts';
+import { createBudget } from '../store/budget.ts';
 import { createFeed } from '../store/feed.ts';
 import { createFollowed } from '../store/followed.ts';
 import { createHostStore } from '../store/hosts.ts';
@@ -17,7 +18,7 @@ import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
 import { createMailbox } from '../store/mailbox.ts';
 import { createQueues, QUEUES } from '../store/queues.ts';
-import { connectForBlocking, connectForRequests } from '../store/redis.ts';
+import { connectForBlocking, connectForRequests, type RedisAddress } from '../store/redis.ts';
 import { envPlace, type Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createCommit } from './commit.ts';
@@ -58,18 +59,18 @@ export interface WorkersDeps {
     | 'apiKey'
     | 'callbackSecret'
   >;
-  redisUrl: string;
+  redisAddress: RedisAddress;
   sealer: Sealer;
   log: Logger;
 }
 
-export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDeps): Promise<Workers> {
+export async function startWorkers({ config, redisAddress, sealer, log }: WorkersDeps): Promise<Workers> {
   const owner = randomUUID();
   const stop = new AbortController();
   const keys = createKeys(config.prefix);
-  const redis = connectForBlocking(redisUrl, 'workers');
-  const subscriber = connectForBlocking(redisUrl, 'workers-feed');
-  const producer = connectForRequests(redisUrl, 'workers-queues');
+  const redis = connectForBlocking(redisAddress, 'workers');
+  const subscriber = connectForBlocking(redisAddress, 'workers-feed');
+  const producer = connectForRequests(redisAddress, 'workers-queues');
   for (const connection of [redis, subscriber, producer]) {
     connection.on('error', (err: Error) => log.warn({ err }, 'redis.error'));
   }
@@ -78,7 +79,9 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   const { wake, schedules, close: closeQueues } = createQueues(producer, keys.queuePrefix);
   const stored = { redis, keys };
   const onTold = () => void wake.deliver().catch((err: unknown) => log.warn({ err }, 'deliver.not_woken'));
-  const jobs = createJobStore({ ...stored, onTold });
+  const onFreed = (host: string) =>
+    void wake.dispatch(host).catch((err: unknown) => log.warn({ host, err }, 'dispatch.not_woken'));
+  const jobs = createJobStore({ ...stored, onTold, onFreed });
   const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns });
   const mailbox = createMailbox(stored);
   const followed = createFollowed(stored);
@@ -87,7 +90,8 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   const feed = await createFeed({ redis, subscriber, keys });
   const agents = createAgentPort();
 
-  const contact = createContact({ hosts, followed, agents, wake, log });
+  const budget = createBudget(stored);
+  const contact = createContact({ hosts, followed, agents, budget, wake, log });
   const onFollowed = (job: Job) => {
     if (job.started_by === 'full') holds.want(job.host);
     void wake.follow(job.host).catch((err: unknown) => log.warn({ host: job.host, err }, 'poll.not_woken'));
@@ -104,7 +108,17 @@ export async function startWorkers({ config, redisUrl, sealer, log }: WorkersDep
   };
   const start = createStart({ jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log });
   const { accepted, close: closeAcceptance } = createAcceptance(feed);
-  const drain = createDrain({ mailbox, contact, inSlot, start, wake, accepted, stopping: stop.signal, log });
+  const drain = createDrain({
+    mailbox,
+    contact,
+    inSlot,
+    start,
+    wake,
+    accepted,
+    onLimited: () => undefined,
+    stopping: stop.signal,
+    log,
+  });
 
   const overtime = createOvertime({ jobs, agents, contact, log });
   const silence = createSilence({ jobs, contact, log });

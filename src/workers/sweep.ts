@@ -69,7 +69,7 @@ export function createSweep(deps: {
       const page = await jobs.list({ state: ['dispatching'] }, { size: BATCH, ...(after && { after }) });
       for (const job of page.jobs) {
         await giveUpIfSilent(job);
-        if (!(await mailbox.rescue(job.host, job.id))) continue;
+        if (!(await mailbox.rescue(job))) continue;
         log.warn({ job: job.id, host: job.host }, 'sweep.start_rescued');
         await wake.dispatch(job.host);
       }

@@ -5,8 +5,10 @@
 import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { type ApiDeps, buildApp } from '../../src/api/app.ts';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { createAgentPort } from '../../src/net/agents.ts';
 import { createApiKeyStore, type Grants } from '../../src/store/api-keys.ts';
+import { createBudget } from '../../src/store/budget.ts';
 import { createDeliveryStore } from '../../src/store/deliveries.ts';
 import { createFeed } from '../../src/store/feed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
@@ -32,13 +34,14 @@ export interface Reply {
 export type TestApi = Awaited<ReturnType<typeof startTestApi>>;
 
 export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps> = {}) {
-  const redis = connectForRequests(redisUrl, 'test');
-  const subscriber = connectForBlocking(redisUrl, 'test-feed');
+  const redisAddress = parseRedisUrl(redisUrl);
+  const redis = connectForRequests(redisAddress, 'test');
+  const subscriber = connectForBlocking(redisAddress, 'test-feed');
   for (const connection of [redis, subscriber]) connection.on('error', () => {});
   await redis.connect();
   const keys = createKeys('{sluice}');
   const sealer = createSealer(Buffer.alloc(32, 7));
-  const jobs = createJobStore({ redis, keys, onTold: () => {} });
+  const jobs = createJobStore({ redis, keys, onTold: () => {}, onFreed: () => {} });
   const hosts = createHostStore({ redis, keys, sealer, patterns: [] });
   const feed = await createFeed({ redis, subscriber, keys });
   const slots = createSlotStore({ redis, keys });
@@ -55,6 +58,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     hosts,
     feed,
     slots,
+    budget: createBudget({ redis, keys }),
     agents,
     apiKeys,
     wake,
@@ -120,6 +124,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     hosts,
     feed,
     slots,
+    budget: createBudget({ redis, keys }),
     agents,
     apiKeys,
     sealer,

@@ -1,6 +1,7 @@
 /** The stores of one gateway on a test's Redis, as a program would open them, and jobs to put into them. */
 import { randomBytes } from 'node:crypto';
 import { monotonicFactory } from 'ulid';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { type Job, NOT_STARTED } from '../../src/job/record.ts';
 import { createFollowed } from '../../src/store/followed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
@@ -18,14 +19,18 @@ import { createSlotStore } from '../../src/store/slots.ts';
 export type Stores = Awaited<ReturnType<typeof openStores>>;
 
 export async function openStores(redisUrl: string, options: { prefix?: string; secret?: Buffer } = {}) {
-  const redis = connectForBlocking(redisUrl, 'test');
+  const redis = connectForBlocking(parseRedisUrl(redisUrl), 'test');
   redis.on('error', () => undefined);
   await redis.connect();
   const keys = createKeys(options.prefix ?? '{sluice}');
   const sealer = createSealer(options.secret ?? randomBytes(32));
   const { wake, schedules, close } = createQueues(redis, keys.queuePrefix);
   const stored = { redis, keys };
-  const jobs = createJobStore({ ...stored, onTold: () => undefined });
+  const jobs = createJobStore({
+    ...stored,
+    onTold: () => undefined,
+    onFreed: (host) => void wake.dispatch(host).catch(() => undefined),
+  });
   return {
     redis,
     keys,

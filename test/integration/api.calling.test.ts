@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createCalling } from '../../src/api/calling.ts';
+import { createBudget } from '../../src/store/budget.ts';
 import { createInSlot } from '../../src/store/in-slot.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { openStores, type Stores } from '../helpers/stores.ts';
@@ -19,7 +20,7 @@ afterAll(async () => {
 test('a host whose circuit is open is not asked, but for a check', async () => {
   const { hosts, slots } = stores;
   const { host } = await hosts.put('web1', { address: '127.0.0.1:18443', token: 't' });
-  const calling = createCalling({ hosts, inSlot: createInSlot({ slots }) });
+  const calling = createCalling({ hosts, inSlot: createInSlot({ slots }), budget: createBudget(stores) });
   await hosts.failed('web1', { status: 'unreachable', cause: 'no route', remedy: null });
   let asked = 0;
   const request = async () => ++asked;

@@ -44,6 +44,7 @@ export function createExchange(
 ): Exchange {
   async function send(host: DialHost, question: Question): Promise<WireReply> {
     const { what, body, maxBytes = DEFAULT_BYTES, ...rest } = question;
+    await host.beforeRequest?.();
     const begun = performance.now();
     let status: number | null = null;
     const told = (code: ErrorCode | null) =>

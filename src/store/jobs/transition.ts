@@ -3,36 +3,42 @@
  * entries, its place in mailbox or followed set and its outbox entry change together or not at all.
  */
 import { randomUUID } from 'node:crypto';
-import type { Job } from '../../job/record.ts';
+import { type Job, launchToken } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
 import type { Change } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
+import { placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
 import { pairs } from '../replies.ts';
 import { defineScript } from '../script.ts';
 import { decodeJob, encodeProgress } from './codec.ts';
+import { EVENT_LUA } from './events.ts';
 
 /** How long a record is kept after its end, in ms. */
 export const KEPT_MS = 7 * 86_400_000;
 /** How long the whole output of a `sync` job is kept, in seconds. */
 const OUTPUT_SECONDS = 3_600;
 
+/** States that count against a host's `max_jobs`: a job's place there comes back by its state and nothing else. */
+const ACTIVE = new Set<State>(['dispatching', 'running', 'unreachable', 'canceling']);
+
 /**
- * KEYS 1 job 2 its events 3 stream 4 mailbox 5 armed 6 followed 7 hosts with followed jobs 8 deadlines
- *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 request 15 index of the new state
- *      16.. index of each state in `from`
+ * KEYS 1 job 2 its further events 3 stream 4 mailbox 5 armed 6 followed 7 hosts with followed jobs 8 deadlines
+ *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 request 15 ready 16 turns 17 active jobs of the host
+ *      18 index of the new state 19.. index of each state in `from`
  * ARGV 1 what to do, as JSON 2-3 tails 4-5 output (bytes)
- * Returns false if the job is in none of `from` or in another attempt, else {request, hash, 1 if to be told}.
+ * Returns false if the job is in none of `from` or in another attempt, else {request, hash, 1 if to be told, 1 if
+ * another job of its host may start for it}.
  */
-const transitionScript = defineScript(`
+const transitionScript = defineScript(`${EVENT_LUA}
 local p = cjson.decode(ARGV[1])
 local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move')
 -- This very move, made before: its reply was lost with the connection, and the client sent it again.
-if seen[3] == p.move then return {redis.call('GET', KEYS[14]), redis.call('HGETALL', KEYS[1]), 0} end
+if seen[3] == p.move then return {redis.call('GET', KEYS[14]), redis.call('HGETALL', KEYS[1]), 0, 0} end
 if tonumber(seen[2] or 0) ~= p.attempt then return false end
 local old
 for i, state in ipairs(p.from) do
-  if state == seen[1] then old = KEYS[15 + i] end
+  if state == seen[1] then old = KEYS[18 + i] end
 end
 if not old then return false end
 
@@ -40,18 +46,29 @@ local now = clock()
 local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
 if #p.del > 0 then redis.call('HDEL', KEYS[1], unpack(p.del)) end
 redis.call('HSET', KEYS[1], 'state', p.to, 'move', p.move, unpack(p.set))
-redis.call('RPUSH', KEYS[2], cjson.encode({version, p.to, now, p.why}))
-if old ~= KEYS[15] then
+append_event(KEYS[1], KEYS[2], version, p.to, now, p.why)
+if old ~= KEYS[18] then
   redis.call('ZREM', old, p.id)
-  redis.call('ZADD', KEYS[15], 0, p.id)
+  redis.call('ZADD', KEYS[18], 0, p.id)
 end
 
 if p.to == 'queued' then
   local due = math.max(now, p.eligible_at)
-  redis.call('ZADD', KEYS[4], due, p.id)
+  redis.call('ZADD', KEYS[4], due, p.place)
   redis.call('ZADD', KEYS[5], 'LT', due, p.host)
-else
-  redis.call('ZREM', KEYS[4], p.id)
+  -- It had its turn before: no flood of its own caller comes between.
+  redis.call('HSET', KEYS[16], 'again:' .. p.id, 1)
+elseif seen[1] == 'queued' or seen[1] == 'dispatching' then
+  redis.call('ZREM', KEYS[4], p.place)
+  redis.call('ZREM', KEYS[15], p.place)
+end
+
+local freed = 0
+if p.active then
+  redis.call('ZADD', KEYS[17], 0, p.id)
+elseif redis.call('ZREM', KEYS[17], p.id) == 1 and redis.call('HGET', KEYS[16], 'limit') == 'max_jobs' then
+  redis.call('ZADD', KEYS[5], now, p.host)
+  freed = 1
 end
 -- Only what waits for its first start can miss its deadline; anything else would crowd out what can.
 if p.deadline then redis.call('ZADD', KEYS[8], p.deadline, p.id) else redis.call('ZREM', KEYS[8], p.id) end
@@ -80,7 +97,7 @@ end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
   'host', p.host, 'owner', p.owner, 'type', p.type)
 redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
-return {redis.call('GET', KEYS[14]), hash, told and 1 or 0}
+return {redis.call('GET', KEYS[14]), hash, told and 1 or 0, freed}
 `);
 
 export async function transition(
@@ -90,7 +107,7 @@ export async function transition(
   from: readonly State[],
   to: State,
   change: Change,
-): Promise<{ job: Job; told: boolean } | false> {
+): Promise<{ job: Job; told: boolean; freed: boolean } | false> {
   const { id, host } = job;
   const reply = (await transitionScript(
     redis,
@@ -109,6 +126,9 @@ export async function transition(
       keys.jobTails(id),
       keys.jobOutput(id),
       keys.jobRequest(id),
+      keys.ready(host),
+      keys.turns(host),
+      keys.activeJobs(host),
       keys.jobsByState(to),
       ...from.map((state) => keys.jobsByState(state)),
     ],
@@ -119,19 +139,22 @@ export async function transition(
       change.output?.stdout ?? '',
       change.output?.stderr ?? '',
     ],
-  )) as [string, string[], number] | null;
+  )) as [string, string[], number, number] | null;
   if (!reply) return false;
-  const [request, hash, told] = reply;
-  const moved = { ...decodeJob(request, pairs(hash)), next_poll_at: change.next_poll_at ?? null };
-  return { job: moved, told: told === 1 };
+  const [request, hash, told, freed] = reply;
+  const moved = { ...decodeJob(id, request, pairs(hash)), next_poll_at: change.next_poll_at ?? null };
+  return { job: moved, told: told === 1, freed: freed === 1 };
 }
 
 function instructions(job: Job, from: readonly State[], to: State, change: Change, channel: string) {
   const { why, eligible_at, tails, output, next_poll_at, type, untold, ...progress } = change;
-  const { set, del } = encodeProgress(progress);
+  const token = launchToken({ id: job.id, attempt: change.attempt ?? job.attempt });
+  const { set, del } = encodeProgress(progress, token);
   return {
     id: job.id,
     host: job.host,
+    place: placeOf(job),
+    active: ACTIVE.has(to),
     owner: job.created_by,
     attempt: job.attempt,
     from,

@@ -34,7 +34,7 @@ export function createDeadline(deps: {
 
   /** A tombstone stops what it finds, so it is only for a start of which the host knows nothing. */
   async function hasStarted(target: Target, job: Job): Promise<boolean> {
-    const { reports, errors } = await contact.attempt(target, 'status', () => agents.ask(target, [job]));
+    const { reports, errors } = await contact.attempt(target, 'reconcile', (dial) => agents.ask(dial, [job]));
     const report = reports.get(job.id);
     if (!report) throw errors.get(job.id) ?? new SluiceError('agent_reply_lost');
     if (report.kind === 'unknown' || report.kind === 'never_ran') return false;
@@ -52,7 +52,7 @@ export function createDeadline(deps: {
       if (job.attempt > 1 || job.started_by === 'base' || !(await isPast(job))) return false;
       if (await hasStarted(target, job)) return true;
       const order = { signal: 'TERM', grace_seconds: 0, reason: 'start deadline' };
-      const { report } = await contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
+      const { report } = await contact.attempt(target, 'cancel', (dial) => agents.cancel(dial, job, order));
       const neverRan =
         report.kind === 'unknown' ||
         report.kind === 'never_ran' ||

@@ -4,9 +4,9 @@
  */
 import type { Logger } from 'pino';
 import { SluiceError } from '../../job/errors.ts';
-import { type AgentFacts, pauseLeftMs } from '../../job/host.ts';
+import { type AgentFacts, pauseLeftMs, rateOf } from '../../job/host.ts';
 import type { InSlot } from '../../store/in-slot.ts';
-import type { Mailbox } from '../../store/mailbox.ts';
+import type { Claim, Limit, Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
 import { LEASE_MS, whileRenewing } from '../../store/renewal.ts';
 import type { Contact, Target } from '../contact.ts';
@@ -17,49 +17,55 @@ const PATIENCE_MS = 5_000;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
+/** How long a host is taken to be as it was read, in ms; pauses, drains and failures hold at once, by the take. */
+const TARGET_MS = 1_000;
 /** How long a host that is not known, or whose token cannot be opened, is left alone. */
 const UNKNOWN_MS = 60_000;
 
 export type Drain = (host: string) => Promise<void>;
 
 export function createDrain(deps: {
-  mailbox: Pick<Mailbox, 'take' | 'renew' | 'release' | 'giveBack' | 'putOff'>;
+  mailbox: Pick<Mailbox, 'take' | 'ready' | 'renew' | 'release' | 'giveBack' | 'putOff'>;
   contact: Pick<Contact, 'target' | 'known' | 'facts'>;
   inSlot: InSlot;
   start: Start;
   wake: Pick<Wake, 'dispatch'>;
   /** Resolves when a job for the host was accepted. */
   accepted: (host: string, signal: AbortSignal) => Promise<void>;
+  /** A limit of the host kept a job that may start from being started; for metrics. */
+  onLimited: (limit: Limit) => void;
   /** Aborted when the process stops: nothing new is taken then. */
   stopping: AbortSignal;
   log: Logger;
 }): Drain {
-  const { mailbox, contact, inSlot, start, wake, accepted, stopping, log } = deps;
+  const { mailbox, contact, inSlot, start, wake, accepted, onLimited, stopping, log } = deps;
 
   return async (host) => {
     const underWay = new Set<Promise<void>>();
     let target = await targetOf(host);
+    let readAt = performance.now();
     if (!target) return;
     while (!stopping.aborted) {
-      const facts = await factsIfWanted(target);
+      const facts = contact.known(target) ?? (await factsIfWanted(target));
       if (facts === 'later') break;
-      const taken = await mailbox.take(host, {
-        maxRequests: target.config.max_requests,
-        leaseMs: LEASE_MS,
-        most: facts ? target.config.max_requests : 0,
-      });
-      for (const id of taken.ids) {
+      const { max_requests, max_jobs } = target.config;
+      const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
+      const taken = await mailbox.take(host, limits, { leaseMs: LEASE_MS, most: facts ? max_requests : 0 });
+      if (taken.limit) onLimited(taken.limit);
+      for (const claim of taken.claims) {
         // Several at once leave no time to hold a reply: the next one may need the slot.
-        const alone = taken.waiting === 0 && target.config.max_requests > 1;
-        const settled = settleOne(target, facts as AgentFacts, id, taken.token, alone).finally(() =>
+        const alone = taken.waiting === 0 && max_requests > 1;
+        const settled = settleOne(target, facts as AgentFacts, claim, alone).finally(() =>
           underWay.delete(settled),
         );
         underWay.add(settled);
       }
       if (underWay.size > 0) {
         await nextChange(host, underWay, taken.waiting > 0 ? taken.lookInMs : null);
-        // Its address, token or certificate may be others by now; what is under way goes on as it began.
+        if (performance.now() - readAt < TARGET_MS) continue;
+        // Its address, token or limits may be others by now; what is under way goes on as it began.
         target = await targetOf(host);
+        readAt = performance.now();
         if (!target) break;
       } else {
         if (taken.lookInMs !== null && taken.waiting > 0) await lookAgain(host, taken.lookInMs);
@@ -83,17 +89,10 @@ export function createDrain(deps: {
 
   /** A host that was never seen, or that fails, is asked who it is before a job is risked on it. */
   async function factsIfWanted(target: Target): Promise<AgentFacts | 'later' | null> {
-    const { waiting, lookInMs } = await mailbox.take(target.name, { maxRequests: 0, leaseMs: 0, most: 0 });
-    if (waiting === 0) return null;
     const { draining } = target.health;
     const pauseMs = pauseLeftMs(target.health);
-    if (draining || pauseMs > 0) {
-      await lookAgain(target.name, draining ? LONGEST_DELAY_MS : pauseMs);
-      return 'later';
-    }
-    if ((lookInMs ?? 0) > 1_000) return null;
-    const known = contact.known(target);
-    if (known) return known;
+    // What waits for later or for a resume is no reason to ask.
+    if (draining || pauseMs > 0 || (await mailbox.ready(target.name)) === 0) return null;
     try {
       return await inSlot(target.config, { patienceMs: PATIENCE_MS }, () => contact.facts(target));
     } catch (error) {
@@ -104,23 +103,17 @@ export function createDrain(deps: {
     }
   }
 
-  async function settleOne(
-    target: Target,
-    facts: AgentFacts,
-    id: string,
-    token: string,
-    alone: boolean,
-  ): Promise<void> {
+  async function settleOne(target: Target, facts: AgentFacts, claim: Claim, alone: boolean): Promise<void> {
     const host = target.name;
     try {
-      const renew = () => mailbox.renew(host, id, token, LEASE_MS);
-      const { againInMs } = await whileRenewing(renew, () => start(target, facts, id, { alone }));
+      const renew = () => mailbox.renew(host, claim, LEASE_MS);
+      const { againInMs } = await whileRenewing(renew, () => start(target, facts, claim.id, { alone }));
       // The slot is freed after the move: freed before, two starts could run if this process died between.
-      if (againInMs === null) await mailbox.release(host, id, token);
-      else await mailbox.giveBack(host, id, token, againInMs);
+      if (againInMs === null) await mailbox.release(host, claim);
+      else await mailbox.giveBack(host, claim, againInMs);
     } catch (error) {
       // The slot's lease gives the job back, and the record says how far it got.
-      log.error({ host, job: id, err: error }, 'dispatch.failed');
+      log.error({ host, job: claim.id, err: error }, 'dispatch.failed');
     }
   }
 

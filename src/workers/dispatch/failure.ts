@@ -160,7 +160,9 @@ export function createStartFailure(deps: {
 
   async function askInstead(target: Target, job: Job, ifUnknown: () => Promise<Next>): Promise<Next> {
     try {
-      const { reports, errors } = await contact.attempt(target, 'status', () => agents.ask(target, [job]));
+      const { reports, errors } = await contact.attempt(target, 'reconcile', (dial) =>
+        agents.ask(dial, [job]),
+      );
       const report = reports.get(job.id);
       if (report?.kind === 'unknown') return ifUnknown();
       if (!report) return unanswered(target, job, errors.get(job.id));

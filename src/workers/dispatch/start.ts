@@ -60,8 +60,8 @@ export function createStart(deps: {
     const started_by = starter(facts, target.launcher);
     let launcher_dir: string | null = job.launcher_dir;
     try {
-      launcher_dir ??= await contact.attempt(target, 'prepare', () =>
-        agents.prepare(target, facts, job.job_user),
+      launcher_dir ??= await contact.attempt(target, 'prepare', (dial) =>
+        agents.prepare(dial, facts, job.job_user),
       );
     } catch (error) {
       return startFailed.beforeSending(target, job, error);
@@ -75,7 +75,7 @@ export function createStart(deps: {
       store_id: facts.store_id,
       agent_job_id: token,
       dispatched_at: await jobs.now(),
-      why: `starting attempt ${attempt} on ${target.name}`,
+      why: `starting attempt ${attempt}`,
     });
     if (!dispatching) return { againInMs: null };
     return send(target, dispatching, { again: false, waitSeconds: alone ? HELD_START_SECONDS[job.mode] : 0 });
@@ -104,7 +104,7 @@ export function createStart(deps: {
     const order = { job, token: launchToken(job), ...openEnv(job), wait_seconds: waitSeconds };
     let started: Awaited<ReturnType<AgentPort['start']>>;
     try {
-      started = await contact.attempt(target, 'run', () => agents.start(target, order));
+      started = await contact.attempt(target, 'run', (dial) => agents.start(dial, order), { paid: true });
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       return again ? startFailed.whileAmbiguous(target, job, error) : startFailed.onFirst(target, job, error);

@@ -65,12 +65,12 @@ export function createAsk(deps: {
 
   async function askAndSettle(target: Target, batch: Job[]): Promise<void> {
     if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
-    const { reports, errors } = await contact.attempt(target, 'status', () => agents.ask(target, batch));
+    const { reports, errors } = await contact.attempt(target, 'status', (dial) => agents.ask(dial, batch));
     for (const job of batch) {
       const report = reports.get(job.id);
       const error = errors.get(job.id);
       if (report) await settleOne(target, job, report);
-      else if (error) await unanswered(target, job, error);
+      else if (error && error.code !== 'host_busy') await unanswered(target, job, error);
       else await putOff(target.name, [job], BUSY_PAUSE_MS);
     }
   }

@@ -73,7 +73,7 @@ export function createDeliverCancel(deps: {
    * the way, and stay in theirs.
    */
   async function send(target: Target, job: Job, order: CancelOrder): Promise<CancelResult> {
-    const request = () => contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
+    const request = () => contact.attempt(target, 'cancel', (dial) => agents.cancel(dial, job, order));
     if (job.started_by !== 'full') return inSlot(target.config, { patienceMs: PATIENCE_MS }, request);
     let sent: Promise<CancelResult> | undefined;
     await inSlot(target.config, { patienceMs: PATIENCE_MS }, async () => {

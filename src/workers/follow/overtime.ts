@@ -32,7 +32,7 @@ export function createOvertime(deps: {
       if (now < (job.started_at ?? now) + job.timeout_seconds * 1_000) return null;
       const order = { signal: 'TERM', grace_seconds: 10, reason: 'timeout' };
       try {
-        await contact.attempt(target, 'cancel', () => agents.cancel(target, job, order));
+        await contact.attempt(target, 'cancel', (dial) => agents.cancel(dial, job, order));
       } catch (error) {
         if (!(error instanceof SluiceError)) throw error;
         // Tried again with its next question; the answers about other jobs must not wait for it.

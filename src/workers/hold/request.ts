@@ -4,7 +4,7 @@
  * before the cursor.
  */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { AgentPort } from '../../job/agent-port.ts';
+import type { AgentPort, DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { FIRST_PAUSE_MS } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
@@ -85,9 +85,9 @@ export function createHeld(deps: {
 
   /** Null if the request was given up on purpose, which says nothing about the host. */
   async function holdOnce(target: Target, asked: Job[], wait: Wait): Promise<Answer | null> {
-    const ask = async () => {
+    const ask = async (dial: DialHost) => {
       try {
-        return await agents.ask(target, asked, wait);
+        return await agents.ask(dial, asked, wait);
       } catch (error) {
         throw wait.signal.aborted ? new Withdrawn() : error;
       }

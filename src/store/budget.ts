@@ -1,0 +1,143 @@
+/**
+ * A host's budget of requests: a token bucket (GCRA, the virtual scheduling form of ITU-T I.371) on Redis' clock,
+ * from which every request of every process to the host is paid, because its agent counts them all.
+ *
+ * Three classes share it: starts, questions about jobs, and people's reads, in parts of 3 : 2 : 1 while all of them
+ * want something (start-time fair queueing, Goyal et al. 1996). What one class does not want, the others get: so a
+ * host full of long jobs can still be given new ones, and a flood of starts leaves room to ask about what runs.
+ *
+ * A bucket with burst `b` lets at most `limit + b` requests into any one period. Hosts without a rate cost nothing.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { SluiceError } from '../job/errors.ts';
+import { burstOf, type HostRate } from '../job/host.ts';
+import type { Keys } from './keys.ts';
+import type { Redis } from './redis.ts';
+import { defineScript } from './script.ts';
+
+/** What a request is for: a start or a cancel with all they need, a question about jobs, or a person's read. */
+export const REQUEST_CLASSES = ['start', 'follow', 'read'] as const;
+export type RequestClass = (typeof REQUEST_CLASSES)[number];
+
+/** How long a class that found no token keeps its right to the next one beyond that one's time, in ms. */
+const GRACE_MS = 250;
+/** A bucket that nobody used for so long is full anyway, in seconds. */
+const KEPT_SECONDS = 86_400;
+
+/**
+ * Lua: `spend(key, now, interval, tolerance, class, most)` takes up to `most` tokens for a class and returns how
+ * many it got, and in how many ms to ask again if it wanted more.
+ *
+ * The hash holds `tat`, the theoretical arrival time of the next request at the even pace; `clock`, the virtual
+ * time of the sharing; and for each class its virtual finish and until when it counts as waiting.
+ */
+export const SPEND_LUA = `
+local SHARES = {start = 3, follow = 2, read = 1}
+local function spend(key, now, interval, tolerance, class, most)
+  if interval == 0 then return most, 0 end
+  local held = redis.call('HMGET', key, 'tat', 'clock', 'start', 'follow', 'read',
+    'start_waits', 'follow_waits', 'read_waits')
+  for i = 1, 8 do held[i] = tonumber(held[i] or 0) end
+  local tat, virtual = held[1], held[2]
+  local finish = {start = held[3], follow = held[4], read = held[5]}
+  local waits = {start = held[6], follow = held[7], read = held[8]}
+  local granted, wait = 0, 0
+  while granted < most do
+    local at = math.max(tat, now)
+    if at - now > tolerance then
+      wait = math.ceil(at - now - tolerance)
+      break
+    end
+    local mine = math.max(virtual, finish[class])
+    local first = true
+    for other in pairs(SHARES) do
+      if other ~= class and waits[other] > now and math.max(virtual, finish[other]) < mine then first = false end
+    end
+    if not first then
+      -- The token is there, but another class waits that has had less: this one comes for the next.
+      wait = math.ceil(interval)
+      break
+    end
+    tat = at + interval
+    virtual = mine
+    finish[class] = mine + 1 / SHARES[class]
+    granted = granted + 1
+  end
+  waits[class] = granted < most and now + wait + ${GRACE_MS} or 0
+  redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'clock', string.format('%.6f', virtual),
+    class, string.format('%.6f', finish[class]), class .. '_waits', waits[class])
+  redis.call('EXPIRE', key, ${KEPT_SECONDS})
+  return granted, wait
+end
+`;
+
+/** KEYS 1 budget ARGV 1 interval in ms 2 tolerance in ms 3 class 4 the most to take. Returns {granted, wait in ms}. */
+const spendScript = defineScript(`
+${SPEND_LUA}
+local granted, wait = spend(KEYS[1], clock(), tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4]))
+return {granted, wait}
+`);
+
+/** KEYS 1 budget ARGV 1 interval in ms 2 tolerance in ms. Returns how many tokens there are now. */
+const tokensScript = defineScript(`
+local now = clock()
+local left = now + ARGV[2] - math.max(now, tonumber(redis.call('HGET', KEYS[1], 'tat') or 0))
+return left < 0 and 0 or math.floor(left / ARGV[1]) + 1
+`);
+
+export interface Budget {
+  /**
+   * Pays for one request, waiting for its token as long as `patienceMs`.
+   * @throws SluiceError host_busy where none came in time; nothing was sent then
+   */
+  pay(host: string, rate: HostRate | null, options: { for: RequestClass; patienceMs: number }): Promise<void>;
+  /** How many requests the host would take at once now; null where it has no rate. */
+  tokens(host: string, rate: HostRate | null): Promise<number | null>;
+}
+
+export function createBudget({
+  redis,
+  keys,
+  onWait,
+}: {
+  redis: Redis;
+  keys: Keys;
+  /** A request has to wait for its token; for metrics. */
+  onWait?: (what: RequestClass) => void;
+}): Budget {
+  return {
+    async pay(host, rate, options) {
+      if (rate === null) return;
+      const { intervalMs, toleranceMs } = bucketOf(rate);
+      const end = performance.now() + options.patienceMs;
+      for (let isFirst = true; ; isFirst = false) {
+        const [granted, waitMs] = (await spendScript(
+          redis,
+          [keys.hostBudget(host)],
+          [intervalMs, toleranceMs, options.for, 1],
+        )) as [number, number];
+        if (granted === 1) return;
+        if (isFirst) onWait?.(options.for);
+        if (performance.now() + waitMs > end) throw tooSoon(host, rate, waitMs);
+        await pause(Math.max(waitMs, 1));
+      }
+    },
+    async tokens(host, rate) {
+      if (rate === null) return null;
+      const { intervalMs, toleranceMs } = bucketOf(rate);
+      return (await tokensScript(redis, [keys.hostBudget(host)], [intervalMs, toleranceMs])) as number;
+    },
+  };
+}
+
+/** The bucket in GCRA's terms, in ms: the pace of tokens, and how far ahead of it requests may come. 0: no limit. */
+export function bucketOf(rate: HostRate | null): { intervalMs: number; toleranceMs: number } {
+  if (rate === null) return { intervalMs: 0, toleranceMs: 0 };
+  const intervalMs = (rate.period_seconds * 1_000) / rate.limit;
+  return { intervalMs, toleranceMs: (burstOf(rate) - 1) * intervalMs };
+}
+
+function tooSoon(host: string, { limit, period_seconds }: HostRate, waitMs: number): SluiceError {
+  const detail = `${host} takes ${limit} requests in ${period_seconds} s, and they are spoken for`;
+  return new SluiceError('host_busy', detail, { fields: { retry_after: Math.ceil(waitMs / 1_000) } });
+}

@@ -1,0 +1,237 @@
+/**
+ * Taking jobs out of a host's mailbox: one script that keeps every limit of the host, whoever asks.
+ *
+ * What may start by now is lined up in the ready set, in the order in which it will start: higher priorities first;
+ * within one the callers take turns (start-time fair queueing: a job's turn is its caller's last one plus one, but
+ * never before the turn that is being served), so one caller's flood does not hold up another's single job. Every
+ * eighth start goes to the priority that was served longest ago, so that a flood of urgent jobs starves nobody.
+ */
+import { randomUUID } from 'node:crypto';
+import type { HostConfig, HostRate } from '../../job/host.ts';
+import { bucketOf, SPEND_LUA } from '../budget.ts';
+import type { Keys } from '../keys.ts';
+import { idAt, PLACES_LUA } from '../places.ts';
+import type { Redis } from '../redis.ts';
+import { defineScript } from '../script.ts';
+
+/** The limits under which a host's jobs are started. */
+export type StartLimits = Pick<HostConfig, 'max_requests' | 'max_jobs'> & {
+  /** The rate in force (`rateOf`); null for none. */
+  rate: HostRate | null;
+};
+
+/** Why no more was taken though more may start. `probation`: the host is not known to be up, so one at a time. */
+export const LIMITS = ['rate', 'max_requests', 'max_jobs', 'paused', 'draining', 'probation'] as const;
+export type Limit = (typeof LIMITS)[number];
+
+/** A job in the hands of one start: it holds a slot of its host until it is released or given back. */
+export interface Claim {
+  id: string;
+  place: string;
+  /** Names the slots of one take, so that nobody frees a slot that the same job holds by a later one. */
+  token: string;
+}
+
+export interface Taken {
+  claims: Claim[];
+  /** How many more wait, whether or not they may start yet. */
+  waiting: number;
+  /** When to look again, in ms from now; null when nothing waits and nothing is under way. */
+  lookInMs: number | null;
+  /** What keeps the next one from being started; null where none may start yet. */
+  limit: Limit | null;
+}
+
+/** Places lined up by one take; what is left comes with the next. */
+const LINE_UP = 1_000;
+/** One start of so many goes to the priority served longest ago. */
+const NO_STARVING = 8;
+/** How long until a limit that lifts without a wake-up (another process' slot) is looked at again, in ms. */
+const LOOK_MS = 500;
+/** Until one that lifts with a wake-up is, all the same. */
+const WOKEN_MS = 30_000;
+const DRAINING_MS = 3_600_000;
+
+/**
+ * KEYS 1 mailbox 2 ready 3 turns 4 slots 5 active jobs 6 health 7 budget 8 armed
+ * ARGV 1 host 2 max_requests 3 max_jobs or -1 4 interval and 5 tolerance of the rate in ms (0: none)
+ *      6 lease in ms 7 the most to take 8 token of the new slots
+ * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or ""}.
+ */
+const takeScript = defineScript(`
+${PLACES_LUA}
+${SPEND_LUA}
+local LEVEL = 2 ^ 40
+local now = clock()
+
+-- What a dead process held may be taken again.
+for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
+  redis.call('ZREM', KEYS[4], holder)
+  local place = holder:match('^start:[^:]+:(.+)$')
+  if place then
+    redis.call('ZADD', KEYS[1], now, place)
+    redis.call('HSET', KEYS[3], 'again:' .. id_at(place), 1)
+  end
+end
+
+local function is_active(place) return redis.call('ZSCORE', KEYS[5], id_at(place)) end
+
+for _, place in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ${LINE_UP})) do
+  redis.call('ZREM', KEYS[1], place)
+  local level, id = place:sub(1, 1), id_at(place)
+  if is_active(place) then
+    -- Its start is under way and unsettled: before all others, and it has its place among the active jobs.
+    redis.call('ZADD', KEYS[2], -1, place)
+  else
+    local caller = 'last:' .. level .. caller_at(place)
+    local seen = redis.call('HMGET', KEYS[3], 'served:' .. level, caller, 'again:' .. id)
+    local turn = tonumber(seen[1] or 0)
+    if not seen[3] then
+      turn = math.max(turn, tonumber(seen[2] or 0))
+      redis.call('HSET', KEYS[3], caller, turn + 1)
+    end
+    redis.call('ZADD', KEYS[2], (9 - tonumber(level)) * LEVEL + turn, place)
+  end
+  redis.call('HDEL', KEYS[3], 'again:' .. id)
+end
+
+local function head_of(level)
+  local from = (9 - level) * LEVEL
+  return redis.call('ZRANGEBYSCORE', KEYS[2], from, '(' .. (from + LEVEL), 'WITHSCORES', 'LIMIT', 0, 1)
+end
+
+local function served_longest_ago()
+  local found, oldest
+  for level = 9, 0, -1 do
+    local head = head_of(level)
+    if head[1] then
+      local at = tonumber(redis.call('HGET', KEYS[3], 'at:' .. level) or 0)
+      if not oldest or at < oldest then found, oldest = head, at end
+    end
+  end
+  return found
+end
+
+local count = tonumber(redis.call('HGET', KEYS[3], 'count') or 0)
+local function next_up()
+  local head = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
+  if head[1] and tonumber(head[2]) >= 0 and count % ${NO_STARVING} == ${NO_STARVING - 1} then
+    return served_longest_ago()
+  end
+  return head
+end
+
+local function mark_served(place, score)
+  if score < 0 then return end
+  local level = place:sub(1, 1)
+  count = count + 1
+  redis.call('HSET', KEYS[3], 'count', count, 'at:' .. level, count,
+    'served:' .. level, score - (9 - tonumber(level)) * LEVEL)
+end
+
+local health = redis.call('HMGET', KEYS[6], 'retry_at', 'draining', 'status')
+local paused = tonumber(health[1] or 0)
+local max = tonumber(ARGV[2])
+local most = tonumber(ARGV[7])
+local on_probation = health[3] ~= 'up' and max > 1
+if on_probation then max = 1 end
+
+local starts, under_way = 0, redis.call('ZCARD', KEYS[5])
+local holders = redis.call('ZRANGE', KEYS[4], 0, -1)
+for _, holder in ipairs(holders) do
+  local place = holder:match('^start:[^:]+:(.+)$')
+  if place then
+    starts = starts + 1
+    if not is_active(place) then under_way = under_way + 1 end
+  end
+end
+-- One slot is left for questions, so that a queue of starts cannot keep running jobs from being asked about.
+local free = math.min(math.max(1, max - 1) - starts, max - #holders)
+local jobs_left = ARGV[3] == '-1' and math.huge or tonumber(ARGV[3]) - under_way
+
+local places, limit, look = {}, '', -1
+while true do
+  local head = next_up()
+  local place, score = head[1], tonumber(head[2])
+  if not place then break end
+  if health[2] == '1' then
+    -- Whoever resumes the host has it looked at.
+    limit, look = 'draining', now + ${DRAINING_MS}
+  elseif paused > now then
+    limit, look = 'paused', paused
+  elseif free <= 0 then
+    limit, look = on_probation and 'probation' or 'max_requests', now + ${LOOK_MS}
+  elseif score >= 0 and jobs_left <= 0 then
+    -- The move that ends a job has the host looked at.
+    limit, look = 'max_jobs', now + ${WOKEN_MS}
+  elseif #places >= most then
+    look = now + ${LOOK_MS}
+  else
+    local granted, wait = spend(KEYS[7], now, tonumber(ARGV[4]), tonumber(ARGV[5]), 'start', 1)
+    if granted == 0 then limit, look = 'rate', now + wait end
+  end
+  if look ~= -1 then break end
+  redis.call('ZREM', KEYS[2], place)
+  redis.call('ZADD', KEYS[4], now + ARGV[6], 'start:' .. ARGV[8] .. ':' .. place)
+  places[#places + 1] = place
+  mark_served(place, score)
+  free = free - 1
+  starts = starts + 1
+  if score >= 0 then jobs_left = jobs_left - 1 end
+end
+
+local ready, later = redis.call('ZCARD', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+if ready == 0 and not later[1] then
+  redis.call('DEL', KEYS[3])
+elseif limit == '' then
+  redis.call('HDEL', KEYS[3], 'limit')
+else
+  redis.call('HSET', KEYS[3], 'limit', limit)
+end
+if later[2] then
+  local due = math.max(tonumber(later[2]), paused, now + 1)
+  if look == -1 or due < look then look = due end
+end
+if look == -1 and starts > 0 then look = now + ARGV[6] end
+if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
+return {places, ready + redis.call('ZCARD', KEYS[1]), look == -1 and -1 or look - now, limit}
+`);
+
+export async function take(
+  { redis, keys }: { redis: Redis; keys: Keys },
+  host: string,
+  limits: StartLimits,
+  options: { leaseMs: number; most: number },
+): Promise<Taken> {
+  const token = randomUUID().slice(0, 8);
+  const { intervalMs, toleranceMs } = bucketOf(limits.rate);
+  const [places, waiting, lookInMs, limit] = (await takeScript(
+    redis,
+    [
+      keys.mailbox(host),
+      keys.ready(host),
+      keys.turns(host),
+      keys.slots(host),
+      keys.activeJobs(host),
+      keys.hostHealth(host),
+      keys.hostBudget(host),
+      keys.armed,
+    ],
+    [
+      host,
+      limits.max_requests,
+      limits.max_jobs ?? -1,
+      intervalMs,
+      toleranceMs,
+      options.leaseMs,
+      options.most,
+      token,
+    ],
+  )) as [string[], number, number, Limit | ''];
+  return {
+    claims: places.map((place) => ({ id: idAt(place), place, token })),
+    waiting,
+    lookInMs: lookInMs === -1 ? null : lookInMs,
+    limit: limit === '' ? null : limit,
+  };
+}

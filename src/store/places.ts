@@ -1,0 +1,21 @@
+/**
+ * A job's place in its host's queue: a member of the host's mailbox, of its ready set or of a slot, that carries
+ * what the scripts need to know of the job without reading its record: its priority and its caller.
+ *
+ * `<priority><id>:<caller>`; neither an id nor a priority contains a colon.
+ */
+import type { JobRequest } from '../job/record.ts';
+
+export function placeOf({ priority, id, created_by }: Pick<JobRequest, 'priority' | 'id' | 'created_by'>) {
+  return `${priority}${id}:${created_by}`;
+}
+
+export function idAt(place: string): string {
+  return place.slice(1, place.indexOf(':'));
+}
+
+/** Lua: `id_at(place)`, and `caller_at(place)`; the priority is its first character. */
+export const PLACES_LUA = `
+local function id_at(place) return place:match('^.([^:]*)') end
+local function caller_at(place) return place:match(':(.*)$') end
+`;
