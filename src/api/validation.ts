@@ -49,6 +49,8 @@ function describe(error: ErrorObject): [ErrorCode, field: string, what: string] 
       return ['invalid_request', field(error.params.propertyName), 'is not a valid name'];
     case 'enum':
       return ['invalid_request', field(), `must be one of ${error.params.allowedValues.join(', ')}`];
+    case 'type':
+      return ['invalid_request', field(), `must be ${[error.params.type].flat().join(' or ')}`];
     default:
       return ['invalid_request', field(), error.message ?? 'is not valid'];
   }

@@ -68,10 +68,10 @@ export interface SetHostOptions {
   ca?: string;
   pin?: boolean;
   insecure?: boolean;
-  rate?: HostRate | null;
+  rate?: HostRate | 'default';
   burst?: number;
-  maxRequests?: number | null;
-  maxJobs?: number | null;
+  maxRequests?: number | 'default';
+  maxJobs?: number | 'default';
   label: string[];
   allowUser: string[];
   launcher: boolean;
@@ -85,8 +85,8 @@ export async function setHost(name: string, options: SetHostOptions): Promise<vo
     ...(token !== undefined && { token }),
     ...(tls && { tls }),
     ...rateOf(options),
-    ...(options.maxRequests !== undefined && { max_requests: options.maxRequests }),
-    ...(options.maxJobs !== undefined && { max_jobs: options.maxJobs }),
+    ...(options.maxRequests !== undefined && { max_requests: orNull(options.maxRequests) }),
+    ...(options.maxJobs !== undefined && { max_jobs: orNull(options.maxJobs) }),
     ...(options.label.length > 0 && { labels: pairs(options.label) }),
     ...(options.allowUser.length > 0 && { allowed_users: options.allowUser }),
     ...(!options.launcher && { launcher: false }),
@@ -128,9 +128,15 @@ export async function trustHost(name: string): Promise<void> {
 }
 
 function rateOf({ rate, burst }: SetHostOptions): { rate?: HostRate | null } {
-  if (burst !== undefined && !rate) throw new Failure('--burst belongs to a --rate');
-  if (rate === undefined) return {};
-  return { rate: rate && { ...rate, ...(burst !== undefined && { burst }) } };
+  const set = rate && orNull(rate);
+  if (burst !== undefined && !set) throw new Failure('--burst belongs to a --rate');
+  if (set === undefined) return {};
+  return { rate: set && { ...set, ...(burst !== undefined && { burst }) } };
+}
+
+/** As the API takes a setting back. */
+function orNull<T>(value: T | 'default'): T | null {
+  return value === 'default' ? null : value;
 }
 
 function tlsOf({ fingerprint, ca, pin, insecure }: SetHostOptions): Record<string, unknown> | undefined {

@@ -19,7 +19,7 @@ export function rate(text: string): { limit: number; period_seconds: number } {
   return { limit: Number(limit), period_seconds: Number(count) * seconds };
 }
 
-/** For settings that can be taken back: the word `default` is null. */
-export function orDefault<T>(read: (text: string) => T): (text: string) => T | null {
-  return (text) => (text === 'default' ? null : read(text));
+/** For settings that can be taken back with the word itself. */
+export function orDefault<T>(read: (text: string) => T): (text: string) => T | 'default' {
+  return (text) => (text === 'default' ? text : read(text));
 }
