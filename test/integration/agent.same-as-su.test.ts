@@ -4,58 +4,46 @@
  */
 import { execFileSync } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
-import { chmodSync, chownSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { expectKind, startLauncherHost } from '../helpers/base-agent.launcher.ts';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
+import { createTemporaryUser, type TemporaryUser } from '../helpers/temporary-user.ts';
 
-const USER = `sluicesame${process.pid % 10_000}`;
-const GROUP = `${USER}g`;
 const COMMAND = 'id; pwd; umask; ulimit -Sa; ulimit -Ha; env | sort';
 /** Told apart by name, and nothing else: the job's own mark, and what the shell that asks counts for itself. */
 const OWN = /^(SLUICE_\w+|_|SHLVL|OLDPWD|TERM)=.*\n/gm;
 
 describe.skipIf(process.getuid?.() !== 0)('a command as another user (needs root)', () => {
-  let home: string;
+  let user: TemporaryUser;
   let agent: RealAgent;
   let expected: string;
 
   beforeAll(async () => {
-    home = mkdtempSync(join(tmpdir(), 'sluice-same-'));
-    chmodSync(home, 0o755);
-    execFileSync('groupadd', [GROUP]);
-    const options = ['--no-create-home', '--home-dir', home, '--groups', GROUP, '--shell', '/bin/bash'];
-    execFileSync('useradd', [...options, USER]);
-    const [uid, gid] = ['-u', '-g'].map((flag) =>
-      Number(execFileSync('id', [flag, USER], { encoding: 'utf8' })),
-    );
-    chownSync(home, uid as number, gid as number);
+    user = await createTemporaryUser();
     writeFileSync(
-      join(home, '.profile'),
+      join(user.home, '.profile'),
       'export FROM_PROFILE="yes, it is"\nulimit -n 256\nPATH=$HOME/bin:$PATH\n',
     );
     agent = await startRealAgent();
-    expected = execFileSync('su', ['-', USER, '-c', COMMAND], { encoding: 'utf8' }).replace(OWN, '');
-  }, 30_000);
+    expected = execFileSync('su', ['-', user.name, '-c', COMMAND], { encoding: 'utf8' }).replace(OWN, '');
+  });
   afterAll(async () => {
     await agent?.stop();
-    execFileSync('userdel', [USER], { stdio: 'ignore' });
-    execFileSync('groupdel', [GROUP], { stdio: 'ignore' });
-    rmSync(home, { recursive: true, force: true });
+    await user?.remove();
   });
 
   it('sees through the shipped agent what su - USER -c shows', async () => {
-    const run = { job_id: 'same', command: COMMAND, run_as_user: USER, wait_seconds: 20 };
+    const run = { job_id: 'same', command: COMMAND, run_as_user: user.name, wait_seconds: 20 };
     const { body } = await agent.call('POST', '/run', run);
     expect(body.stdout.replace(OWN, '')).toBe(expected);
     expect(expected).toContain('FROM_PROFILE=yes, it is\n');
-    expect(expected).toContain(`(${GROUP})`);
+    expect(expected).toContain(`(${user.group})`);
   });
 
   it('sees through the launcher what su - USER -c shows', async () => {
-    const host = await startLauncherHost('A', USER);
+    const host = await startLauncherHost('A', user.name);
     try {
       const token = `same-${randomBytes(4).toString('hex')}`;
       const report = expectKind(await host.reportOf(await host.start({ token, command: COMMAND })), 'ended');

@@ -5,12 +5,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
+import { changeAccount, createTemporaryUser, type TemporaryUser } from '../helpers/temporary-user.ts';
 import { until } from '../helpers/until.ts';
 
 const isRoot = process.getuid?.() === 0;
-/** An account with a home, a profile and a supplementary group, made for this file. */
-const USER = `sluicetest${process.pid % 10_000}`;
-const GROUP = `${USER}extra`;
 
 let agent: RealAgent;
 
@@ -18,48 +16,39 @@ const run = async (request: Record<string, unknown>, on = agent) =>
   (await on.call('POST', '/run', { wait_seconds: 20, ...request })).body;
 
 describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', () => {
-  let home: string;
+  let user: TemporaryUser;
   beforeAll(async () => {
-    home = mkdtempSync(join(tmpdir(), 'agent-home-'));
-    chmodSync(home, 0o755);
-    execFileSync('groupadd', [GROUP]);
-    execFileSync('useradd', [
-      '--no-create-home',
-      '--home-dir',
-      home,
-      '--groups',
-      GROUP,
-      '--shell',
-      '/bin/bash',
-      USER,
-    ]);
+    user = await createTemporaryUser();
     writeFileSync(
-      join(home, '.profile'),
+      join(user.home, '.profile'),
       'export FROM_PROFILE="yes, it is" mode=prod dir=mine\nulimit -n 256\nPATH=$HOME/bin:$PATH\n',
     );
     agent = await startRealAgent();
   });
   afterAll(async () => {
-    await agent.stop();
-    execFileSync('userdel', [USER], { stdio: 'ignore' });
-    execFileSync('groupdel', [GROUP], { stdio: 'ignore' });
-    rmSync(home, { recursive: true });
+    await agent?.stop();
+    await user?.remove();
   });
 
   it('has the same id, groups, limits, directory and environment', async () => {
     const command = 'id; pwd; umask; ulimit -a; ulimit -Ha; env | sort';
-    const expected = execFileSync('su', ['-', USER, '-c', command], { encoding: 'utf8', env: {} });
-    const job = await run({ job_id: 'same', command, run_as_user: USER });
+    const expected = execFileSync('su', ['-', user.name, '-c', command], { encoding: 'utf8', env: {} });
+    const job = await run({ job_id: 'same', command, run_as_user: user.name });
     const own = /^(SLUICE_\w+|_|SHLVL|OLDPWD|TERM)=.*\n/gm;
     expect(job.stdout.replace(own, '')).toBe(expected.replace(own, ''));
-    expect(job.stdout).toContain(`(${GROUP})`);
+    expect(job.stdout).toContain(`(${user.group})`);
     expect(job.stdout).not.toMatch(/groups=.*\b0\(root\)/);
     expect(job.stdout).toContain('FROM_PROFILE=yes, it is\n');
   });
 
   it('applies env after the profile, and only once root is gone', async () => {
     const env = { FROM_PROFILE: 'no', PATH: '/bin:/custom', LD_PRELOAD: '/nonexistent/evil.so' };
-    const job = await run({ job_id: 'env', command: 'echo "$FROM_PROFILE $PATH"', run_as_user: USER, env });
+    const job = await run({
+      job_id: 'env',
+      command: 'echo "$FROM_PROFILE $PATH"',
+      run_as_user: user.name,
+      env,
+    });
     expect(job).toMatchObject({ return_code: 0, stdout: 'no /bin:/custom\n' });
     expect(readFileSync(join(agent.jobDir('env'), 'supervisor.log'), 'utf8')).not.toContain('evil');
   });
@@ -67,7 +56,7 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
   it('gets signals as they are by default, SIGINT too', async () => {
     const job = await run({
       command: 'grep SigIgn /proc/self/status; kill -INT $$; sleep 1',
-      run_as_user: USER,
+      run_as_user: user.name,
     });
     expect(job).toMatchObject({ stdout: 'SigIgn:\t0000000000000000\n', reason: 'signal', signal: 'INT' });
   });
@@ -78,7 +67,7 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
       command: 'sleep 30 # pass=verysecret',
       env: { TOKEN: 'veryprivate' },
       secret_env: { PW: "it's" },
-      run_as_user: USER,
+      run_as_user: user.name,
     });
     const spy = await run({
       command: `cat ${agent.jobDir('private')}/in/* ; ls ${agent.jobDir('private')}/.. ; cat /proc/*/cmdline | tr '\\0' ' '`,
@@ -86,16 +75,16 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
     });
     expect(spy.stdout).not.toMatch(/verysecret|veryprivate|private\n/);
     await agent.call('POST', '/cancel/private', { signal: 'KILL' });
-    expect(await run({ command: 'echo "$PW"', secret_env: { PW: "it's" }, run_as_user: USER })).toMatchObject(
-      { stdout: "it's\n" },
-    );
+    expect(
+      await run({ command: 'echo "$PW"', secret_env: { PW: "it's" }, run_as_user: user.name }),
+    ).toMatchObject({ stdout: "it's\n" });
   });
 
   it('stops a whole tree, with the code of the command and not the one of su', async () => {
     await agent.call('POST', '/run', {
       job_id: 'stop',
       command: 'trap "exit 9" TERM; echo ready; sleep 60 & wait',
-      run_as_user: USER,
+      run_as_user: user.name,
     });
     await until(async () => (await agent.call('GET', '/status/stop')).body.stdout === 'ready\n');
     const { body } = await agent.call('POST', '/cancel/stop', { grace_seconds: 5 });
@@ -103,11 +92,15 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
   });
 
   it('stops a job whose profile never ends', async () => {
-    writeFileSync(join(home, '.bash_profile'), 'sleep 66\n');
-    const started = agent.call('POST', '/run', { job_id: 'hangs', command: 'echo ran', run_as_user: USER });
+    writeFileSync(join(user.home, '.bash_profile'), 'sleep 66\n');
+    const started = agent.call('POST', '/run', {
+      job_id: 'hangs',
+      command: 'echo ran',
+      run_as_user: user.name,
+    });
     await until(async () => (await agent.call('GET', '/status/hangs')).body.state === 'accepted');
     const { body } = await agent.call('POST', '/cancel/hangs');
-    rmSync(join(home, '.bash_profile'));
+    rmSync(join(user.home, '.bash_profile'));
     expect(body).toMatchObject({
       state: 'ended',
       reason: 'canceled',
@@ -120,7 +113,7 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
 
   it('ends as spawn_error where the user cannot enter the working directory or the session cannot be opened', async () => {
     const closed = mkdtempSync(join(tmpdir(), 'agent-closed-'));
-    const workdir = await run({ command: 'pwd', run_as_user: USER, workdir: closed });
+    const workdir = await run({ command: 'pwd', run_as_user: user.name, workdir: closed });
     expect(workdir).toMatchObject({
       state: 'ended',
       reason: 'spawn_error',
@@ -129,9 +122,9 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
     });
     expect(workdir.message).toContain(closed);
     rmSync(closed, { recursive: true });
-    execFileSync('chage', ['-E', '1', USER]);
-    const expired = await run({ command: 'pwd', run_as_user: USER });
-    execFileSync('chage', ['-E', '-1', USER]);
+    await changeAccount('chage', '-E', '1', user.name);
+    const expired = await run({ command: 'pwd', run_as_user: user.name });
+    await changeAccount('chage', '-E', '-1', user.name);
     expect(expired).toMatchObject({ reason: 'spawn_error', return_code: null });
     expect(expired.message).toContain('session');
   });
@@ -139,12 +132,12 @@ describe.skipIf(!isRoot)('run_as_user by an agent that is root (needs root)', ()
   it('cannot make the agent read a file of root, or wait for a FIFO', async () => {
     const u = join(agent.jobDir('hostile'), 'u');
     const command = `cd ${u}; ln -s /etc/shadow fail; ln -sf /etc/shadow note; exit 200`;
-    const job = await run({ job_id: 'hostile', command, run_as_user: USER });
+    const job = await run({ job_id: 'hostile', command, run_as_user: user.name });
     expect(job).toMatchObject({ return_code: 200, reason: 'exit', message: null });
     const fifo = await run({
       job_id: 'fifo',
       command: `mkfifo ${agent.jobDir('fifo')}/u/fail; exit 201`,
-      run_as_user: USER,
+      run_as_user: user.name,
     });
     expect(fifo).toMatchObject({ return_code: 201, reason: 'exit' });
   });
