@@ -2,9 +2,11 @@
  * A job as Redis keeps it: the request as one JSON text, the progress as a hash of short strings. In both a field
  * at its usual value is absent: that halves what a waiting job costs, and lets its hash fit into a listpack.
  */
-import { type Job, type JobProgress, type JobRequest, NOT_STARTED } from '../../job/record.ts';
+import { decodeTime } from 'ulid';
+import { type Job, type JobProgress, type JobRequest, launchToken, NOT_STARTED } from '../../job/record.ts';
 import { isState } from '../../job/states.ts';
 import { type Hash, pairs } from '../replies.ts';
+import { isEvent } from './events.ts';
 
 const NUMBERS = new Set<string>([
   'version',
@@ -44,35 +46,56 @@ export const USUAL = {
 } as const satisfies Partial<JobRequest>;
 
 export function encodeRequest(request: JobRequest): string {
-  const unusual = Object.entries(request).filter(
-    ([field, value]) => (USUAL as Record<string, unknown>)[field] !== value,
-  );
+  const usual: Record<string, unknown> = { ...USUAL, ...impliedBy(request.id, request.target_server) };
+  const unusual = Object.entries(request).filter(([field, value]) => usual[field] !== value);
   return JSON.stringify(Object.fromEntries(unusual));
 }
 
-/** What to set and what to delete so that the hash holds `progress`. `next_poll_at` lives in the followed set. */
-export function encodeProgress(progress: Partial<JobProgress>): { set: string[]; del: string[] } {
+/** What a request says once more with its id and its target. */
+function impliedBy(id: string, target_server: string) {
+  return { id, host: target_server, created_at: decodeTime(id.slice(-26)) };
+}
+
+/** In place of an agent's id that is the launch token of the present attempt. */
+const OWN_TOKEN = '=';
+
+/**
+ * What to set and what to delete so that the hash holds `progress`. `next_poll_at` lives in the followed set.
+ * @param token the job's launch token in the attempt that `progress` is of
+ */
+export function encodeProgress(
+  progress: Partial<JobProgress>,
+  token: string,
+): { set: string[]; del: string[] } {
   const set: string[] = [];
   const del: string[] = [];
   for (const [field, value] of Object.entries(progress)) {
     if (field === 'next_poll_at' || value === undefined) continue;
     if (value === null) del.push(field);
+    else if (field === 'agent_job_id' && value === token) set.push(field, OWN_TOKEN);
     else set.push(field, OBJECTS.has(field) ? JSON.stringify(value) : String(value));
   }
   return { set, del };
 }
 
 /** @throws Error if the hash is no job's */
-export function decodeJob(request: string, hash: Hash): Job {
+export function decodeJob(id: string, request: string, hash: Hash): Job {
   const progress: Record<string, unknown> = { ...NOT_STARTED };
   for (const [field, text] of Object.entries(hash)) {
     // The store's own mark of the last move; see transition.ts.
-    if (field === 'move') continue;
+    if (field === 'move' || isEvent(field)) continue;
     progress[field] = decodeField(field, text);
   }
   const state = hash.state ?? '';
   if (!isState(state)) throw new Error(`a job's record has the state ${JSON.stringify(state)}`);
-  return { ...USUAL, ...(JSON.parse(request) as JobRequest), ...(progress as unknown as JobProgress) };
+  const job = { ...USUAL, ...decodeRequest(id, request), ...(progress as unknown as JobProgress) };
+  if (job.agent_job_id === OWN_TOKEN) job.agent_job_id = launchToken(job);
+  return job;
+}
+
+function decodeRequest(id: string, text: string): JobRequest {
+  const request = JSON.parse(text) as JobRequest;
+  return { ...impliedBy(id, request.target_server), ...request };
 }
 
 function decodeField(field: string, text: string): unknown {
@@ -93,5 +116,5 @@ export interface OutboxEntry {
 /** @param request the job's request; null if its record is gone, which makes the entry nobody's */
 export function decodeOutboxEntry(text: string, request: string | null): OutboxEntry | null {
   const { hash, ...entry } = JSON.parse(text) as Omit<OutboxEntry, 'job'> & { hash: string[] };
-  return request === null ? null : { ...entry, job: decodeJob(request, pairs(hash)) };
+  return request === null ? null : { ...entry, job: decodeJob(entry.id, request, pairs(hash)) };
 }

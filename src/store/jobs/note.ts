@@ -1,5 +1,5 @@
 /** Writing what is no change of state: no new version, no event, nobody is told. */
-import type { Job, JobProgress } from '../../job/record.ts';
+import { type Job, type JobProgress, launchToken } from '../../job/record.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
@@ -24,6 +24,6 @@ export async function note(
   job: Job,
   progress: Partial<JobProgress>,
 ): Promise<boolean> {
-  const { set, del } = encodeProgress(progress);
+  const { set, del } = encodeProgress(progress, launchToken(job));
   return (await noteScript(redis, [keys.job(job.id)], [job.version, set.length, ...set, ...del])) === 1;
 }

@@ -1,6 +1,6 @@
 /** Reading jobs: the record, and what is kept beside it. */
-import type { Job, JobEvent, Tails } from '../../job/record.ts';
-import { isOver, type State } from '../../job/states.ts';
+import type { Job, Tails } from '../../job/record.ts';
+import { isOver } from '../../job/states.ts';
 import type { SyncOutput } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
@@ -12,10 +12,10 @@ export async function getMany(redis: Redis, keys: Keys, ids: string[]): Promise<
   const pipeline = redis.pipeline();
   for (const id of ids) pipeline.get(keys.jobRequest(id)).hgetall(keys.job(id));
   const replies = await results(pipeline);
-  return ids.map((_, i) => {
+  return ids.map((id, i) => {
     const request = replies[2 * i] as string | null;
     const hash = replies[2 * i + 1] as Hash;
-    return request === null || hash.state === undefined ? null : decodeJob(request, hash);
+    return request === null || hash.state === undefined ? null : decodeJob(id, request, hash);
   });
 }
 
@@ -25,14 +25,6 @@ export async function getOne(redis: Redis, keys: Keys, id: string): Promise<Job 
   if (!job || (isOver(job.state) && job.state !== 'lost')) return job ?? null;
   const next = await redis.zscore(keys.followed(job.host), id);
   return { ...job, next_poll_at: next === null ? null : Math.round(Number(next)) };
-}
-
-export async function events(redis: Redis, keys: Keys, id: string): Promise<JobEvent[]> {
-  const entries = await redis.lrange(keys.jobEvents(id), 0, -1);
-  return entries.map((entry) => {
-    const [version, state, at, why] = JSON.parse(entry) as [number, State, number, string];
-    return { version, state, at, why };
-  });
 }
 
 export async function tails(redis: Redis, keys: Keys, id: string): Promise<Tails | null> {
