@@ -12,6 +12,7 @@ import { Counter, Histogram, Registry } from 'prom-client';
 import { ulid } from 'ulid';
 import { SubmitBody } from '../src/api/routes/jobs/submit.schema.ts';
 import { createValidatorCompiler } from '../src/api/validation.ts';
+import { parseRedisUrl } from '../src/config/redis-url.ts';
 import { NOT_STARTED } from '../src/job/record.ts';
 import { JobView, jobView } from '../src/protocol/job-view.ts';
 import { USUAL } from '../src/store/jobs/codec.ts';
@@ -35,7 +36,7 @@ const duration = new Histogram({
   registers: [registry],
 });
 
-const redis = connectForRequests(process.env.REDIS_URL ?? '', 'bench');
+const redis = connectForRequests(parseRedisUrl(process.env.REDIS_URL ?? ''), 'bench');
 await redis.connect();
 const queue = kind === 'queue' ? new Queue('bench', { connection: redis, prefix: '{bench}' }) : null;
 

@@ -1,4 +1,5 @@
 /** `waiting`: what 10,000 waiting jobs cost in Redis and in each process. */
+import { parseRedisUrl } from '../src/config/redis-url.ts';
 import { connectForBlocking } from '../src/store/redis.ts';
 import { createRig } from './rig.ts';
 import type { Row } from './table.ts';
@@ -9,7 +10,7 @@ const AT_ONCE = 50;
 
 export async function run(): Promise<Row[]> {
   const rig = await createRig();
-  const redis = connectForBlocking(rig.redis.url, 'bench');
+  const redis = connectForBlocking(parseRedisUrl(rig.redis.url), 'bench');
   await redis.connect();
   try {
     const api = await rig.api();

@@ -8,13 +8,15 @@ import { Compile } from 'typebox/compile';
 import { Settings as TypeSystem } from 'typebox/system';
 import { Value } from 'typebox/value';
 import { splitHostAndPort } from './config/formats.ts';
+import { readRedisTls } from './config/redis-tls.ts';
+import { parseRedisUrl, type RedisAddress } from './config/redis-url.ts';
 import { type LOG_LEVELS, Settings } from './config/schema.ts';
 import { fromEnvironment, fromYaml, type Mistake, type Source, unknownVariables } from './config/sources.ts';
 import type { AddressPattern } from './job/host.ts';
 
 export interface Config {
   /** Null: none given; `sluice up` then starts its own. */
-  redisUrl: string | null;
+  redis: RedisAddress | null;
   /** Where commands find the gateway; null: where `sluice up` says. */
   gatewayUrl: string | null;
   apiKey: string | null;
@@ -56,7 +58,7 @@ type Environment = Record<string, string | undefined>;
 export function loadConfig(flags: Environment = {}, env: Environment = process.env): Config {
   const sources = [fromEnvironment(flags, flagNamed), fromEnvironment(env), ...fileSource(env.SLUICE_CONFIG)];
   const merged = sources.reduceRight<Record<string, unknown>>((all, { values }) => merge(all, values), {});
-  const values = Value.Default(Settings, { tls: {}, webhooks: {}, ...merged });
+  const values = Value.Default(Settings, { redis_tls: {}, tls: {}, webhooks: {}, ...merged });
   const mistakes = [...sources.flatMap((source) => source.mistakes), ...mistakesIn(values, sources)];
   if (mistakes.length > 0) throw new ConfigError(mistakes);
 
@@ -141,7 +143,7 @@ function toConfig(
     });
   }
   return {
-    redisUrl: values.redis_url ?? null,
+    redis: redisOf(values, (path, what) => mistakes.push({ place: placeOf(path, sources), what })),
     gatewayUrl: values.url?.replace(/\/+$/, '') ?? null,
     apiKey: values.api_key ?? null,
     callbackSecret: values.callback_secret ?? null,
@@ -169,6 +171,19 @@ function toConfig(
       return { ...rest, token: token ?? read() } as AddressPattern;
     }),
   };
+}
+
+function redisOf(
+  { redis_url, redis_tls }: Settings,
+  mistake: (path: string[], what: string) => void,
+): RedisAddress | null {
+  const address = redis_url === undefined ? null : parseRedisUrl(redis_url);
+  const [setting] = Object.keys(redis_tls);
+  if (setting !== undefined && !address?.tls) {
+    mistake(['redis_tls', setting], `redis_tls.${setting} needs a redis_url that begins with rediss`);
+  }
+  if (!address?.tls) return address;
+  return { ...address, tls: readRedisTls(redis_tls, (name, what) => mistake(['redis_tls', name], what)) };
 }
 
 function readToken(file: string, place: string, mistakes: Mistake[]): string {

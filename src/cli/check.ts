@@ -7,6 +7,7 @@ import { delimiter, join } from 'node:path';
 import { readSecretKey } from '../config/secret-key.ts';
 import { type Config, inheritedEnvironment, loadConfig } from '../config.ts';
 import { inspectRedis } from '../store/fitness.ts';
+import type { RedisAddress } from '../store/redis.ts';
 import { createClient, gatewayUrl, send } from './client.ts';
 import { Failure } from './failure.ts';
 import { withRedis } from './gateway.ts';
@@ -43,12 +44,12 @@ function chosen(config: Config, { store, ready }: { store?: boolean; ready?: boo
   ];
 }
 
-function storeChecks({ redisUrl, secretKeyFile }: Config): Check[] {
-  if (!redisUrl) {
+function storeChecks({ redis, secretKeyFile }: Config): Check[] {
+  if (!redis) {
     return [{ name: 'redis-server', run: () => program(['redis-server', 'valkey-server'], 'redis-server') }];
   }
   return [
-    { name: 'Redis', run: () => fitness(redisUrl) },
+    { name: 'Redis', run: () => fitness(redis) },
     { name: 'secret key', run: () => readable(secretKeyFile) },
   ];
 }
@@ -74,8 +75,8 @@ function isExecutable(file: string): boolean {
   }
 }
 
-async function fitness(redisUrl: string): Promise<string> {
-  const unfit = await withRedis(redisUrl, inspectRedis);
+async function fitness(redis: RedisAddress): Promise<string> {
+  const unfit = await withRedis(redis, inspectRedis);
   if (unfit.length === 0) return 'reachable, durable, and drops nothing';
   throw new Failure(unfit.map(({ what, remedy }) => `${what}: ${remedy}`).join('; '));
 }

@@ -7,13 +7,14 @@ import { readSecretKey } from '../config/secret-key.ts';
 import type { Config } from '../config.ts';
 import { inspectRedis } from '../store/fitness.ts';
 import { createKeys } from '../store/keys.ts';
-import { connectForRequests, type Redis } from '../store/redis.ts';
+import { connectOnce, type Redis, type RedisAddress } from '../store/redis.ts';
 import { createSealer, type Sealer } from '../store/sealing.ts';
 import { claimSecretKey } from '../store/secret-fingerprint.ts';
+import { whySentinelsFail } from '../store/sentinels.ts';
 import { Failure } from './failure.ts';
 
 export interface Gateway {
-  redisUrl: string;
+  redisAddress: RedisAddress;
   sealer: Sealer;
   log: Logger;
 }
@@ -23,14 +24,14 @@ export interface Gateway {
  * @throws Failure with the remedy
  */
 export async function joinGateway(config: Config): Promise<Gateway> {
-  const { redisUrl, secretKeyFile } = config;
-  if (!redisUrl) throw new Failure('needs REDIS_URL; `sluice up` brings a Redis of its own');
+  const { redis: redisAddress, secretKeyFile } = config;
+  if (!redisAddress) throw new Failure('needs REDIS_URL; `sluice up` brings a Redis of its own');
   if (!secretKeyFile)
     throw new Failure('needs SLUICE_SECRET_KEY_FILE; make one with: sluice keys secret > FILE');
   const log = await createLog(config);
   const sealer = createSealer(readKey(() => readSecretKey(secretKeyFile)));
-  await checkStore({ redisUrl, prefix: config.prefix, sealer, log });
-  return { redisUrl, sealer, log };
+  await checkStore({ redisAddress, prefix: config.prefix, sealer, log });
+  return { redisAddress, sealer, log };
 }
 
 /** JSON lines on stdout, for whatever collects logs; on a terminal, lines for the person who looks at it. */
@@ -54,12 +55,12 @@ export function readKey(read: () => Buffer): Buffer {
 
 /** Refuses a Redis that cannot work and another gateway's key; says loudly what will be missed on a bad day. */
 export async function checkStore(store: {
-  redisUrl: string;
+  redisAddress: RedisAddress;
   prefix: string;
   sealer: Pick<Sealer, 'fingerprint'>;
   log: Logger;
 }): Promise<void> {
-  await withRedis(store.redisUrl, async (redis) => {
+  await withRedis(store.redisAddress, async (redis) => {
     const unfit = await inspectRedis(redis);
     for (const { what, remedy, fatal } of unfit) {
       if (fatal) throw new Failure(`${what}: ${remedy}`);
@@ -74,8 +75,8 @@ export async function checkStore(store: {
 }
 
 /** @throws Failure where Redis cannot be reached */
-export async function withRedis<T>(redisUrl: string, use: (redis: Redis) => Promise<T>): Promise<T> {
-  const redis = connectForRequests(redisUrl, 'cli');
+export async function withRedis<T>(address: RedisAddress, use: (redis: Redis) => Promise<T>): Promise<T> {
+  const redis = connectOnce(address, 'cli');
   let last: Error | undefined;
   redis.on('error', (error: Error) => {
     last = error;
@@ -84,10 +85,9 @@ export async function withRedis<T>(redisUrl: string, use: (redis: Redis) => Prom
     await redis.connect();
   } catch (error) {
     redis.disconnect();
-    const why = (last ?? (error as Error)).message;
-    throw new Failure(
-      `Redis at ${withoutSecrets(redisUrl)} does not answer: ${why}; is it up, and is REDIS_URL right?`,
-    );
+    let why = (last ?? (error as Error)).message;
+    if (why.startsWith('All sentinels are unreachable')) why = await whySentinelsFail(address);
+    throw new Failure(`Redis at ${address.shown} does not answer: ${why}; ${remedyFor(why)}`);
   }
   try {
     return await use(redis);
@@ -96,7 +96,10 @@ export async function withRedis<T>(redisUrl: string, use: (redis: Redis) => Prom
   }
 }
 
-function withoutSecrets(url: string): string {
-  const { protocol, host, pathname } = new URL(url);
-  return `${protocol}//${host}${pathname}`;
+function remedyFor(why: string): string {
+  if (/alert certificate required/.test(why)) {
+    return 'it wants to see ours: set SLUICE_REDIS_TLS_CERT and SLUICE_REDIS_TLS_KEY';
+  }
+  if (/certificate/.test(why)) return 'set SLUICE_REDIS_TLS_CA to the certificate of who signed it';
+  return 'is it up, and is REDIS_URL right?';
 }

@@ -13,7 +13,7 @@ import { Failure } from './failure.ts';
 import { checkStore, createLog, readKey, withRedis } from './gateway.ts';
 import { printTable } from './terminal.ts';
 import { dataDirAt } from './up/data-dir.ts';
-import { embeddedRedisUrl } from './up/embedded-redis.ts';
+import { embeddedRedisAddress } from './up/embedded-redis.ts';
 
 export interface CreateKeyOptions {
   scope: string[];
@@ -63,16 +63,16 @@ export async function printSecret(): Promise<void> {
 async function withKeys<T>(use: (keys: ApiKeyStore) => Promise<T>): Promise<T> {
   const config = loadConfig();
   const data = dataDirAt(config.dataDir);
-  const redisUrl = config.redisUrl ?? embeddedRedisUrl(data);
+  const redisAddress = config.redis ?? embeddedRedisAddress(data);
   const file = config.secretKeyFile ?? data.secretKeyFile;
   const sealer = createSealer(readKey(() => readSecretKey(file)));
   await checkStore({
-    redisUrl,
+    redisAddress,
     prefix: config.prefix,
     sealer,
     log: await createLog({ ...config, logLevel: 'silent' }),
   });
-  return withRedis(redisUrl, async (redis) => {
+  return withRedis(redisAddress, async (redis) => {
     const keys = createApiKeyStore({ redis, keys: createKeys(config.prefix), sealer });
     return use(keys).catch((error: Error) => {
       throw new Failure(error.message);

@@ -10,6 +10,7 @@ import { type Config, inheritedEnvironment, loadConfig } from '../config.ts';
 import { createApiKeyStore } from '../store/api-keys.ts';
 import { createHostStore } from '../store/hosts.ts';
 import { createKeys } from '../store/keys.ts';
+import type { RedisAddress } from '../store/redis.ts';
 import { createSealer } from '../store/sealing.ts';
 import { startWorkers } from '../workers/main.ts';
 import { commandName } from './command-name.ts';
@@ -52,7 +53,7 @@ export async function up(options: UpOptions): Promise<void> {
   try {
     const gateway = await startStore(config, data, stopping, closers);
     const url = await startPrograms(config, gateway, closers);
-    await withRedis(gateway.redisUrl, (redis) => {
+    await withRedis(gateway.redisAddress, (redis) => {
       const keys = createKeys(config.prefix);
       return ensureFirstKey(createApiKeyStore({ redis, keys, sealer: gateway.sealer }), data.keyFile, url);
     });
@@ -77,7 +78,7 @@ async function startStore(
 ): Promise<Gateway> {
   const log = await createLog(config);
   const { secretKeyFile } = config;
-  if (config.redisUrl && !secretKeyFile) {
+  if (config.redis && !secretKeyFile) {
     throw new Failure(
       `with REDIS_URL needs SLUICE_SECRET_KEY_FILE; make one with: ${commandName()} keys secret > FILE`,
     );
@@ -86,8 +87,8 @@ async function startStore(
     secretKeyFile ? readSecretKey(secretKeyFile) : readOrMakeSecretKey(data.secretKeyFile),
   );
   const sealer = createSealer(secret);
-  let { redisUrl } = config;
-  if (!redisUrl) {
+  let redisAddress: RedisAddress | null = config.redis;
+  if (!redisAddress) {
     const env = inheritedEnvironment();
     const redis = await startEmbeddedRedis({
       data,
@@ -97,10 +98,10 @@ async function startStore(
       onGivenUp: stopping.now,
     });
     closers.push(() => redis.child.stop());
-    redisUrl = redis.url;
+    redisAddress = redis.address;
   }
-  await checkStore({ redisUrl, prefix: config.prefix, sealer, log });
-  return { redisUrl, sealer, log };
+  await checkStore({ redisAddress, prefix: config.prefix, sealer, log });
+  return { redisAddress, sealer, log };
 }
 
 /** @returns where the API is to be found */
@@ -118,7 +119,7 @@ async function startAgentChild(
   address: string,
   config: Config,
   data: DataDir,
-  { redisUrl, sealer, log }: Gateway,
+  { redisAddress, sealer, log }: Gateway,
   stopping: Stopping,
   closers: Closers,
 ): Promise<LocalAgent> {
@@ -136,7 +137,7 @@ async function startAgentChild(
   if (closed)
     console.error(`sluice: jobs as other users will fail: they cannot pass through ${closed} (chmod o+x)`);
   const { token, fingerprint } = agent;
-  await withRedis(redisUrl, (redis) => {
+  await withRedis(redisAddress, (redis) => {
     const hosts = createHostStore({ redis, keys: createKeys(config.prefix), sealer, patterns: [] });
     return hosts.put('local', { address, token, tls: { fingerprint } });
   });

@@ -1,6 +1,7 @@
 /** The forms of settings that a type alone does not tell: each says in one phrase what it must look like. */
 import { isIP } from 'node:net';
 import Type, { type TStringOptions } from 'typebox';
+import { parseRedisUrl } from './redis-url.ts';
 
 /** `host:port`; an IPv6 address stands in brackets. Port 0 is any free one. */
 export function hostAndPort(options: TStringOptions) {
@@ -34,6 +35,15 @@ export function text(pattern: RegExp, phrase: string, options: TStringOptions) {
   );
 }
 
+/** Where Redis is, in one of the forms that `redis-url.ts` reads. */
+export function redisUrl(options: TStringOptions) {
+  return Type.Refine(
+    Type.String(options),
+    (text) => mistakeInRedisUrl(text) === '',
+    (text) => mistakeInRedisUrl(text),
+  );
+}
+
 export function secretText(options: TStringOptions) {
   return Type.Refine(
     Type.String(options),
@@ -60,6 +70,15 @@ export function splitHostAndPort(text: string): { host: string; port: number } |
   const host = parts?.[1] ?? parts?.[2];
   const port = Number(parts?.[3]);
   return host && port <= 65_535 ? { host, port } : null;
+}
+
+function mistakeInRedisUrl(text: string): string {
+  try {
+    parseRedisUrl(text);
+    return '';
+  } catch (error) {
+    return (error as Error).message;
+  }
 }
 
 function isNetwork(text: string): boolean {

@@ -5,7 +5,15 @@
  * Each object refuses names that it does not know: a misspelt setting must not silently be the default.
  */
 import Type, { type Static } from 'typebox';
-import { addressPattern, hostAndPort, network, secretText, text, webhookSecret } from './formats.ts';
+import {
+  addressPattern,
+  hostAndPort,
+  network,
+  redisUrl,
+  secretText,
+  text,
+  webhookSecret,
+} from './formats.ts';
 
 /** What a setting carries besides its type. */
 export type SettingOptions = {
@@ -81,6 +89,21 @@ const Tls = Type.Object(
   strict,
 );
 
+const RedisTls = Type.Object(
+  {
+    ca: Type.Optional(
+      Type.String(
+        setting('SLUICE_REDIS_TLS_CA', 'Who signed the certificates of a `rediss://` address, a PEM file'),
+      ),
+    ),
+    cert: Type.Optional(
+      Type.String(setting('SLUICE_REDIS_TLS_CERT', 'The certificate to show to Redis, a PEM file')),
+    ),
+    key: Type.Optional(Type.String(setting('SLUICE_REDIS_TLS_KEY', 'Its private key, a PEM file'))),
+  },
+  strict,
+);
+
 const Webhooks = Type.Object(
   {
     allow: Type.Array(
@@ -117,14 +140,13 @@ const Webhooks = Type.Object(
 export const Settings = Type.Object(
   {
     redis_url: Type.Optional(
-      text(
-        /^(rediss?:\/\/.|unix:\/\/\/.)/,
-        'must begin with redis://, rediss:// or unix:///',
-        setting('REDIS_URL', 'Redis; without it `sluice up` starts one of its own', {
+      redisUrl(
+        setting('REDIS_URL', 'Redis, or its Sentinels; without it `sluice up` starts one of its own', {
           secret: true as const,
         }),
       ),
     ),
+    redis_tls: RedisTls,
     url: Type.Optional(
       text(
         /^https?:\/\/./,

@@ -1,16 +1,35 @@
 /**
- * Connections to Redis, one shape for each way they are used.
+ * Connections to Redis, one shape for each way they are used. All of them follow the primary through a failover:
+ * they ask the Sentinels at each connect, and leave a server that says it is read-only.
  *
  * `requests` fails fast: a caller's HTTP request must become a 503, not hang, while Redis is away.
  * `blocking` never gives up: BullMQ's workers wait for work on it and must come back by themselves.
+ * `once` gives up at the first failure: for commands and checks, whose answer is "it is not there".
  */
-import { Redis } from 'ioredis';
+import { Redis, type RedisOptions } from 'ioredis';
+import { followFailovers } from './sentinels.ts';
+import { type Certificates, verified } from './tls.ts';
 
 export type { Redis } from 'ioredis';
 
-/** @param url `redis://`, `rediss://`, or the path of a Unix socket (`unix:///path?password=...`). */
-export function connectForRequests(url: string, name: string): Redis {
-  return connect(url, {
+type Place = 'path' | 'host' | 'port' | 'db' | 'username' | 'password';
+type Sentinels = 'name' | 'sentinelUsername' | 'sentinelPassword';
+type Patience = Omit<RedisOptions, 'replyMapping'>;
+
+/** Where Redis is: a server, a Unix socket, or Sentinels and the primary's `name` there. */
+export interface RedisAddress extends Pick<RedisOptions, Place | Sentinels> {
+  sentinels?: readonly { host: string; port: number }[];
+  /** There to speak TLS, to the Sentinels too. */
+  tls?: Certificates;
+  /** For people, without secrets. */
+  shown: string;
+}
+
+/** Longer than BullMQ's longest blocking read (10 s): where nothing came by then, nothing will. */
+const SILENCE_MS = 15_000;
+
+export function connectForRequests(address: RedisAddress, name: string): Redis {
+  return connect(address, {
     connectionName: `sluice:${name}`,
     maxRetriesPerRequest: 1,
     enableOfflineQueue: false,
@@ -19,26 +38,42 @@ export function connectForRequests(url: string, name: string): Redis {
 }
 
 /** For BullMQ workers and subscriptions. */
-export function connectForBlocking(url: string, name: string): Redis {
-  return connect(url, { connectionName: `sluice:${name}`, maxRetriesPerRequest: null });
+export function connectForBlocking(address: RedisAddress, name: string): Redis {
+  return connect(address, { connectionName: `sluice:${name}`, maxRetriesPerRequest: null });
 }
 
-interface Patience {
-  connectionName: string;
-  maxRetriesPerRequest: number | null;
-  enableOfflineQueue?: boolean;
-  commandTimeout?: number;
+/** Why it failed is told by its `error` event, and by `whySentinelsFail` where the address has Sentinels. */
+export function connectOnce(address: RedisAddress, name: string): Redis {
+  return createClient(address, {
+    connectionName: `sluice:${name}`,
+    commandTimeout: 5_000,
+    retryStrategy: null,
+    sentinelRetryStrategy: () => null,
+  });
 }
 
-function connect(url: string, patience: Patience): Redis {
-  const options = {
+function connect(address: RedisAddress, patience: Patience): Redis {
+  const client = createClient(address, {
     ...patience,
+    socketTimeout: SILENCE_MS,
+    // A subscriber asks nothing, so it notices no silence; the kernel does.
+    keepAlive: 10_000,
+    retryStrategy: (times) => Math.min(50 * times, 1_000),
+    sentinelRetryStrategy: (times) => Math.min(100 * times, 1_000),
+    // A primary that was demoted. The command fails all the same: sent again by itself it would leave its MULTI.
+    reconnectOnError: ({ message }) => message.startsWith('READONLY'),
+  });
+  if (address.sentinels) followFailovers(client, address);
+  return client;
+}
+
+function createClient({ shown: _, sentinels, tls, ...place }: RedisAddress, patience: Patience): Redis {
+  return new Redis({
+    ...place,
+    ...patience,
+    ...(sentinels && { sentinels: [...sentinels], sentinelCommandTimeout: 2_000 }),
+    ...(tls && { tls: verified(tls), sentinelTLS: verified(tls), enableTLSForSentinelMode: true }),
     connectTimeout: 3_000,
-    retryStrategy: (times: number) => Math.min(50 * times, 1_000),
     lazyConnect: true,
-  };
-  if (!url.startsWith('unix://')) return new Redis(url, options);
-  const { pathname, searchParams } = new URL(url);
-  const password = searchParams.get('password');
-  return new Redis({ ...options, path: decodeURIComponent(pathname), ...(password && { password }) });
+  });
 }

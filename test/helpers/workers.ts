@@ -1,5 +1,6 @@
 /** Workers in this process on a test's Redis, and the way from a job's fields to its end. */
 import { pino } from 'pino';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import type { Job } from '../../src/job/record.ts';
 import { isOver } from '../../src/job/states.ts';
 import { startWorkers, type Workers, type WorkersDeps } from '../../src/workers/main.ts';
@@ -24,7 +25,12 @@ export function startTestWorkers(
   config: Partial<WorkersDeps['config']> = {},
 ): Promise<Workers> {
   const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
-  return startWorkers({ config: { ...TEST_CONFIG, ...config }, redisUrl, sealer: stores.sealer, log });
+  return startWorkers({
+    config: { ...TEST_CONFIG, ...config },
+    redisAddress: parseRedisUrl(redisUrl),
+    sealer: stores.sealer,
+    log,
+  });
 }
 
 /** Submits a job and waits for its end. */

@@ -1,5 +1,6 @@
 import { pino } from 'pino';
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { startWorkers, type Workers } from '../../src/workers/main.ts';
 import { startTestApi, type TestApi } from '../helpers/api.ts';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
@@ -17,7 +18,12 @@ beforeAll(async () => {
   api = await startTestApi(redis.url);
   agent = await startRealAgent();
   const log = pino({ level: 'silent' });
-  workers = await startWorkers({ config: TEST_CONFIG, redisUrl: redis.url, sealer: api.sealer, log });
+  workers = await startWorkers({
+    config: TEST_CONFIG,
+    redisAddress: parseRedisUrl(redis.url),
+    sealer: api.sealer,
+    log,
+  });
   const tls = { fingerprint: agent.fingerprint };
   await api.hosts.put('real', { address: agent.address, token: agent.token, tls });
 });

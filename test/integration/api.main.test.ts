@@ -6,6 +6,7 @@ import { pino } from 'pino';
 import { generate } from 'selfsigned';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ApiProgramDeps, startApi } from '../../src/api/main.ts';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { createSealer } from '../../src/store/sealing.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 
@@ -35,7 +36,7 @@ const start = (config: Partial<ApiProgramDeps['config']> = {}) =>
   startApi({
     config: { ...CONFIG, ...config },
     version: '1.2.3',
-    redisUrl: redis.url,
+    redisAddress: parseRedisUrl(redis.url),
     sealer: createSealer(Buffer.alloc(32, 3)),
     log: pino({}, { write: (line: string) => void log.push(line) }),
   });

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { type ApiKeyStore, createApiKeyStore, type Grants } from '../../src/store/api-keys.ts';
 import { createKeys } from '../../src/store/keys.ts';
 import { connectForRequests, type Redis } from '../../src/store/redis.ts';
@@ -16,7 +17,7 @@ let store: ApiKeyStore;
 
 beforeAll(async () => {
   server = await startRedis();
-  redis = connectForRequests(server.url, 'test');
+  redis = connectForRequests(parseRedisUrl(server.url), 'test');
   await redis.connect();
   store = createApiKeyStore({
     redis,

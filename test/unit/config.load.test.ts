@@ -30,7 +30,7 @@ describe('loadConfig', () => {
   it('without anything set gives a gateway on loopback without a Redis', () => {
     const config = loadConfig({}, {});
     expect(config).toMatchObject({
-      redisUrl: null,
+      redis: null,
       listen: { host: '127.0.0.1', port: 7788 },
       prefix: '{sluice}',
       heldHosts: 500,
@@ -47,7 +47,7 @@ describe('loadConfig', () => {
 
   it('takes an empty variable for one that is not set', () => {
     expect(loadConfig({}, { REDIS_URL: '', SLUICE_HELD_HOSTS: '' })).toMatchObject({
-      redisUrl: null,
+      redis: null,
       heldHosts: 500,
     });
   });

@@ -5,13 +5,13 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
-import { connectForRequests } from '../../store/redis.ts';
+import { connectOnce, type RedisAddress } from '../../store/redis.ts';
 import { Failure } from '../failure.ts';
 import { type Child, startChild } from './child.ts';
 import type { DataDir } from './data-dir.ts';
 
 export interface EmbeddedRedis {
-  url: string;
+  address: RedisAddress;
   child: Child;
 }
 
@@ -41,7 +41,7 @@ export async function startEmbeddedRedis({
       'needs a redis-server: run `apt-get install redis-server`, or set REDIS_URL to a Redis',
     );
   }
-  const url = embeddedRedisUrl(data);
+  const address = embeddedRedisAddress(data);
   const child = await startChild({
     name: 'redis',
     command,
@@ -49,18 +49,18 @@ export async function startEmbeddedRedis({
     cwd: data.redisDir,
     env,
     pidFile: data.pidFile('redis'),
-    ready: () => answers(url),
+    ready: () => answers(address),
     readyTimeoutMs: READY_TIMEOUT_MS,
     graceMs: GRACE_MS,
     log,
     signal,
     onGivenUp,
   });
-  return { url, child };
+  return { address, child };
 }
 
-export function embeddedRedisUrl(data: DataDir): string {
-  return `unix://${encodeURI(data.redisSocket)}`;
+export function embeddedRedisAddress({ redisSocket: path }: DataDir): RedisAddress {
+  return { shown: `unix://${path}`, path, db: 0 };
 }
 
 function settings(data: DataDir): string[] {
@@ -71,8 +71,8 @@ function settings(data: DataDir): string[] {
   return ['--dir', data.redisDir, '--daemonize', 'no', ...socket, ...durable, ...memory];
 }
 
-async function answers(url: string): Promise<boolean> {
-  const redis = connectForRequests(url, 'up');
+async function answers(address: RedisAddress): Promise<boolean> {
+  const redis = connectOnce(address, 'up');
   redis.on('error', () => {});
   try {
     await redis.connect();
