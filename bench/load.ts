@@ -1,0 +1,75 @@
+/**
+ * What the fleet scenarios do through the HTTP API, over several connections as callers have them: register the
+ * simulated hosts, submit jobs. The gate holds dispatch back until everything is in, so that starting is measured
+ * and not accepting.
+ */
+import { Queue } from 'bullmq';
+import { Redis } from 'ioredis';
+import { Pool } from 'undici';
+import { parseRedisUrl } from '../src/config/redis-url.ts';
+import { createKeys } from '../src/store/keys.ts';
+import { QUEUES } from '../src/store/queues.ts';
+import type { SimulatedFleet } from '../test/helpers/simulated-agents.ts';
+import { API_KEY, type Rig } from './rig.ts';
+
+const CONNECTIONS = 32;
+/** The prefix that the configuration has by default. */
+const KEYS = createKeys('{sluice}');
+
+export type Load = Awaited<ReturnType<typeof createLoad>>;
+
+export async function createLoad(rig: Rig) {
+  const pool = new Pool(rig.url, { connections: CONNECTIONS, pipelining: 1 });
+  const redis = connectForBlocking(parseRedisUrl(rig.redis.url), 'bench');
+  await redis.connect();
+  const dispatch = new Queue(QUEUES.dispatch, { connection: redis, prefix: KEYS.queuePrefix });
+
+  async function call(method: 'PUT' | 'POST', path: string, body: object): Promise<void> {
+    const reply = await pool.request({
+      method,
+      path,
+      headers: { authorization: `Bearer ${API_KEY}`, 'content-type': 'application/json' },
+      body: JSON.stringify(body),
+    });
+    const text = await reply.body.text();
+    if (reply.statusCode >= 300) throw new Error(`${method} ${path}: ${reply.statusCode} ${text}`);
+  }
+
+  /** As many under way as there are connections, in order. */
+  async function inTurn<T>(items: readonly T[], work: (item: T, i: number) => Promise<void>): Promise<void> {
+    let next = 0;
+    const one = async () => {
+      for (let i = next++; i < items.length; i = next++) await work(items[i] as T, i);
+    };
+    await Promise.all(Array.from({ length: CONNECTIONS * 2 }, one));
+  }
+
+  return {
+    /** Registers every host of the fleet, and has each pinged once. */
+    async register(fleet: SimulatedFleet, limits: object): Promise<void> {
+      await inTurn(fleet.hosts, async ({ name }, i) => {
+        await call('PUT', `/v1/hosts/${name}`, { ...fleet.registration(i), ...limits });
+      });
+      await inTurn(fleet.hosts, ({ name }) => call('POST', `/v1/hosts/${name}:check`, {}));
+    },
+    /** One job for each host named, in this order. @param command as the simulated agents understand it */
+    submit: (hosts: readonly string[], command = 'true') =>
+      inTurn(hosts, (host) => call('POST', '/v1/jobs', { target_server: host, command })),
+    /** Nothing is started until `open`, which tells when it was opened. */
+    gate: {
+      close: () => dispatch.pause(),
+      async open(): Promise<number> {
+        const at = performance.timeOrigin + performance.now();
+        await dispatch.resume();
+        return at;
+      },
+    },
+    /** How many records are in this state. */
+    inState: (state: string) => redis.zcard(KEYS.jobsByState(state)),
+    async close(): Promise<void> {
+      await dispatch.close();
+      redis.disconnect();
+      await pool.close();
+    },
+  };
+}
