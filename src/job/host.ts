@@ -113,6 +113,8 @@ export interface HostHealth {
   pinned_fingerprint: string | null;
   agent: AgentFacts | null;
   warnings: string[];
+  /** Counts the changes of the host's configuration. */
+  revision: number;
   /** Redis' time when this was read: what the other times are compared with. */
   seen_at: number;
 }
@@ -136,5 +138,6 @@ export const UNKNOWN_HEALTH: HostHealth = {
   pinned_fingerprint: null,
   agent: null,
   warnings: [],
+  revision: 0,
   seen_at: 0,
 };

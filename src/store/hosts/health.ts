@@ -3,8 +3,12 @@
  *
  * Silence is counted from failed request to failed request and never beyond twice the longest pause between
  * two of them: time in which nobody asked (the gateway was off) is no silence of the host's.
+ *
+ * A change of status is told in the script that makes it, in the stream of all changes, and moves the host between
+ * the groups by which hosts are counted.
  */
 import { type AgentFacts, type HostHealth, type HostStatus, UNKNOWN_HEALTH } from '../../job/host.ts';
+import type { HostChange } from '../feed.ts';
 import type { HostFailure } from '../hosts.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
@@ -14,18 +18,50 @@ import { defineScript } from '../script.ts';
 /** The longest pause between two tries of a host that does not answer, in ms. */
 export const LONGEST_PAUSE_MS = 60_000;
 
+/** How long the groups remember hosts of which nothing was learnt, in ms: longer than anybody counts them. */
+const REMEMBERED_MS = 7 * 86_400_000;
+
 /**
- * KEYS 1 health
- * ARGV 1 status (unreachable or misconfigured) 2 cause 3 remedy or "" 4 jitter, 0.8 to 1.2
- * Returns when it may be asked again.
+ * Lua, for scripts with KEYS 1 health 2 stream 3.. the groups of LEARNT, in this order: `become(status, now, tell)`
+ * writes the status and returns what it was before, or false if it is the same; `told(type, status, cause)` announces.
+ * ARGV 1 host 2 channel
+ */
+const LEARNT = ['up', 'suspect', 'down', 'misconfigured'] as const;
+const BECOME_LUA = `
+local GROUPS = {up = 3, suspect = 4, down = 5, misconfigured = 6}
+local function tell(type, status, cause)
+  redis.call('XADD', KEYS[2], 'MAXLEN', '~', 100000, '*', 'id', '', 'version', 0, 'state', status, 'host', ARGV[1],
+    'owner', '', 'type', type, 'cause', cause)
+  -- In the shape of a job's change, which readers of earlier versions take apart.
+  redis.call('PUBLISH', ARGV[2], cjson.encode({'', 0, status, ARGV[1], '', type}))
+end
+local function become(status, now, cause)
+  local before = redis.call('HGET', KEYS[1], 'status')
+  redis.call('HSET', KEYS[1], 'status', status)
+  redis.call('ZADD', KEYS[GROUPS[status]], now, ARGV[1])
+  if before == status then return false end
+  for group, key in pairs(GROUPS) do
+    if group ~= status then redis.call('ZREM', KEYS[key], ARGV[1]) end
+    redis.call('ZREMRANGEBYSCORE', KEYS[key], '-inf', now - ${REMEMBERED_MS})
+  end
+  tell('host.' .. status, status, cause)
+  return true
+end
+`;
+
+/**
+ * KEYS and ARGV 1-2 as above
+ * ARGV 3 status (unreachable or misconfigured) 4 cause 5 remedy or "" 6 jitter, 0.8 to 1.2
+ * Returns {when it may be asked again, the new status or "" if it has not changed}.
  */
 const failedScript = defineScript(`
+${BECOME_LUA}
 local now = clock()
 local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
-local status = ARGV[1]
+local status = ARGV[3]
 if status == 'unreachable' then status = failures < 3 and 'suspect' or 'down' end
 -- A host that refuses the token has answered: its trouble is no silence, however long it lasts.
-if ARGV[1] == 'unreachable' then
+if ARGV[3] == 'unreachable' then
   local last = tonumber(redis.call('HGET', KEYS[1], 'last_failed_at') or now)
   redis.call('HINCRBY', KEYS[1], 'silent_ms', math.min(now - last, ${2 * LONGEST_PAUSE_MS}))
   redis.call('HINCRBY', KEYS[1], 'silent_asks', 1)
@@ -33,25 +69,40 @@ if ARGV[1] == 'unreachable' then
 end
 local pause = math.min(1000 * 2 ^ math.min(failures - 1, 10), ${LONGEST_PAUSE_MS})
 if status == 'misconfigured' then pause = math.max(pause, 10000) end
-local retry = now + math.floor(pause * ARGV[4])
-redis.call('HSET', KEYS[1], 'status', status, 'cause', ARGV[2], 'last_failed_at', now, 'retry_at', retry)
-if ARGV[3] == '' then redis.call('HDEL', KEYS[1], 'remedy') else redis.call('HSET', KEYS[1], 'remedy', ARGV[3]) end
-return retry
+local retry = now + math.floor(pause * ARGV[6])
+redis.call('HSET', KEYS[1], 'cause', ARGV[4], 'last_failed_at', now, 'retry_at', retry)
+if ARGV[5] == '' then redis.call('HDEL', KEYS[1], 'remedy') else redis.call('HSET', KEYS[1], 'remedy', ARGV[5]) end
+return {retry, become(status, now, ARGV[4]) and status or ''}
 `);
 
 /**
- * KEYS 1 health
- * ARGV 1 the agent's facts as JSON, or ""
+ * KEYS and ARGV 1-2 as above
+ * ARGV 3 the agent's facts as JSON, or ""
  * Returns 1 if the host had been failing or unknown before.
  */
 const contactedScript = defineScript(`
+${BECOME_LUA}
 local now = clock()
-local before = redis.call('HGET', KEYS[1], 'status')
-redis.call('HSET', KEYS[1], 'status', 'up', 'last_contact_at', now)
-if ARGV[1] ~= '' then redis.call('HSET', KEYS[1], 'agent', ARGV[1]) end
-if before == 'up' then return 0 end
+redis.call('HSET', KEYS[1], 'last_contact_at', now)
+if ARGV[3] ~= '' then redis.call('HSET', KEYS[1], 'agent', ARGV[3]) end
+if not become('up', now, '') then return 0 end
 redis.call('HDEL', KEYS[1], 'cause', 'remedy', 'failures', 'retry_at', 'silent_since', 'silent_ms', 'silent_asks',
   'last_failed_at')
+return 1
+`);
+
+/** KEYS 1 health 2 stream 3 the draining hosts ARGV 1 host 2 channel 3 "1" to drain. Returns 1 if that was a change. */
+const drainScript = defineScript(`
+${BECOME_LUA}
+if ARGV[3] == '1' then
+  if redis.call('HSET', KEYS[1], 'draining', '1') == 0 then return 0 end
+  redis.call('ZADD', KEYS[3], clock(), ARGV[1])
+  tell('host.draining', 'draining', '')
+else
+  if redis.call('HDEL', KEYS[1], 'draining') == 0 then return 0 end
+  redis.call('ZREM', KEYS[3], ARGV[1])
+  tell('host.resumed', redis.call('HGET', KEYS[1], 'status') or 'unknown', '')
+end
 return 1
 `);
 
@@ -80,7 +131,23 @@ export interface HealthStore {
   warn(name: string, warning: string): Promise<void>;
 }
 
-export function createHealthStore({ redis, keys }: { redis: Redis; keys: Keys }): HealthStore {
+export function createHealthStore({
+  redis,
+  keys,
+  onHostChange,
+}: {
+  redis: Redis;
+  keys: Keys;
+  /** This process made a change; for metrics. */
+  onHostChange?: ((change: HostChange) => void) | undefined;
+}): HealthStore {
+  const groups = LEARNT.map((group) => keys.hostsIn(group));
+  const told = (host: string) => [keys.hostHealth(host), keys.events];
+
+  function changed(host: string, what: string, cause: string | null = null): void {
+    onHostChange?.({ type: `host.${what}` as HostChange['type'], host, cause });
+  }
+
   async function get(name: string): Promise<HostHealth> {
     const pipeline = redis.pipeline();
     pipeline.hgetall(keys.hostHealth(name)).time();
@@ -93,25 +160,32 @@ export function createHealthStore({ redis, keys }: { redis: Redis; keys: Keys })
     async contacted(name, facts) {
       const reply = await contactedScript(
         redis,
-        [keys.hostHealth(name)],
-        [facts ? JSON.stringify(facts) : ''],
+        [...told(name), ...groups],
+        [name, keys.changes, facts ? JSON.stringify(facts) : ''],
       );
+      if (reply === 1) changed(name, 'up');
       return reply === 1;
     },
     async failed(name, { status, cause, remedy }) {
       const jitter = 0.8 + Math.random() * 0.4;
-      return (await failedScript(
+      const [retryAt, become] = (await failedScript(
         redis,
-        [keys.hostHealth(name)],
-        [status, cause, remedy ?? '', jitter],
-      )) as number;
+        [...told(name), ...groups],
+        [name, keys.changes, status, cause, remedy ?? '', jitter],
+      )) as [number, string];
+      if (become !== '') changed(name, become, cause);
+      return retryAt;
     },
     async pause(name, ms) {
       await pauseScript(redis, [keys.hostHealth(name)], [ms]);
     },
     async setDraining(name, draining) {
-      if (draining) await redis.hset(keys.hostHealth(name), 'draining', '1');
-      else await redis.hdel(keys.hostHealth(name), 'draining');
+      const reply = await drainScript(
+        redis,
+        [...told(name), keys.hostsIn('draining')],
+        [name, keys.changes, draining ? '1' : ''],
+      );
+      if (reply === 1) changed(name, draining ? 'draining' : 'resumed');
     },
     async pin(name, fingerprint, { replace }) {
       await pinScript(redis, [keys.hostHealth(name)], [fingerprint, replace ? '1' : '0']);
@@ -138,6 +212,7 @@ function decode(hash: Hash): HostHealth {
     silent_since: number(hash.silent_since),
     silent_ms: number(hash.silent_ms) ?? 0,
     silent_asks: number(hash.silent_asks) ?? 0,
+    revision: number(hash.revision) ?? 0,
     pinned_fingerprint: hash.pinned_fingerprint ?? null,
     agent: hash.agent === undefined ? null : (JSON.parse(hash.agent) as AgentFacts),
     warnings: hash.warnings === undefined ? [] : (JSON.parse(hash.warnings) as string[]),

@@ -28,6 +28,7 @@ if KEYS[2] ~= KEYS[1] then
 end
 -- What was changed may have mended it: it is tried at once.
 redis.call('HDEL', KEYS[5], 'retry_at')
+redis.call('HINCRBY', KEYS[5], 'revision', 1)
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[4], 0, ARGV[3])

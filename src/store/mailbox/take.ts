@@ -40,6 +40,8 @@ export interface Taken {
   lookInMs: number | null;
   /** What keeps the next one from being started; null where none may start yet. */
   limit: Limit | null;
+  /** The host's, see `HostHealth`: another one than the caller's means that the host was changed since it read it. */
+  revision: number;
 }
 
 /** Places lined up by one take; what is left comes with the next. */
@@ -56,7 +58,8 @@ const DRAINING_MS = 3_600_000;
  * KEYS 1 mailbox 2 ready 3 turns 4 slots 5 active jobs 6 health 7 budget 8 armed
  * ARGV 1 host 2 max_requests 3 max_jobs or -1 4 interval and 5 tolerance of the rate in ms (0: none)
  *      6 lease in ms 7 the most to take 8 token of the new slots
- * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or ""}.
+ * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or "",
+ * the host's revision}.
  */
 const takeScript = defineScript(`
 ${PLACES_LUA}
@@ -129,7 +132,7 @@ local function mark_served(place, score)
     'served:' .. level, score - (9 - tonumber(level)) * LEVEL)
 end
 
-local health = redis.call('HMGET', KEYS[6], 'retry_at', 'draining', 'status')
+local health = redis.call('HMGET', KEYS[6], 'retry_at', 'draining', 'status', 'revision')
 local paused = tonumber(health[1] or 0)
 local max = tonumber(ARGV[2])
 local most = tonumber(ARGV[7])
@@ -194,7 +197,8 @@ if later[2] then
 end
 if look == -1 and starts > 0 then look = now + ARGV[6] end
 if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
-return {places, ready + redis.call('ZCARD', KEYS[1]), look == -1 and -1 or look - now, limit}
+return {places, ready + redis.call('ZCARD', KEYS[1]), look == -1 and -1 or look - now, limit,
+  tonumber(health[4] or 0)}
 `);
 
 export async function take(
@@ -205,7 +209,7 @@ export async function take(
 ): Promise<Taken> {
   const token = randomUUID().slice(0, 8);
   const { intervalMs, toleranceMs } = bucketOf(limits.rate);
-  const [places, waiting, lookInMs, limit] = (await takeScript(
+  const [places, waiting, lookInMs, limit, revision] = (await takeScript(
     redis,
     [
       keys.mailbox(host),
@@ -227,11 +231,12 @@ export async function take(
       options.most,
       token,
     ],
-  )) as [string[], number, number, Limit | ''];
+  )) as [string[], number, number, Limit | '', number];
   return {
     claims: places.map((place) => ({ id: idAt(place), place, token })),
     waiting,
     lookInMs: lookInMs === -1 ? null : lookInMs,
     limit: limit === '' ? null : limit,
+    revision,
   };
 }

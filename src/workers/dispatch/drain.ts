@@ -17,7 +17,7 @@ const PATIENCE_MS = 5_000;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
-/** How long a host is taken to be as it was read, in ms; pauses, drains and failures hold at once, by the take. */
+/** How long a host is taken to be as it was read, in ms. Its changes, pauses and drains are seen by every take. */
 const TARGET_MS = 1_000;
 /** How long a host that is not known, or whose token cannot be opened, is left alone. */
 const UNKNOWN_MS = 60_000;
@@ -52,6 +52,8 @@ export function createDrain(deps: {
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
       const taken = await mailbox.take(host, limits, { leaseMs: LEASE_MS, most: facts ? max_requests : 0 });
       if (taken.limit) onLimited(taken.limit);
+      // Its address, token or limits are others by now; what is under way goes on as it began.
+      if (taken.revision !== target.health.revision) target = (await targetOf(host)) ?? target;
       for (const claim of taken.claims) {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
@@ -63,7 +65,6 @@ export function createDrain(deps: {
       if (underWay.size > 0) {
         await nextChange(host, underWay, taken.waiting > 0 ? taken.lookInMs : null);
         if (performance.now() - readAt < TARGET_MS) continue;
-        // Its address, token or limits may be others by now; what is under way goes on as it began.
         target = await targetOf(host);
         readAt = performance.now();
         if (!target) break;
