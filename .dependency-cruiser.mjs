@@ -3,7 +3,7 @@
  * holds them, and fails if it saw no module.
  */
 
-const FOLDERS = ['job', 'protocol', 'store', 'net', 'api', 'workers', 'agent', 'cli', 'config'];
+const FOLDERS = ['job', 'protocol', 'store', 'net', 'metrics', 'api', 'workers', 'agent', 'cli', 'config'];
 
 /** What a folder may import of ours; everything else of ours is forbidden to it. */
 function onlyImports(folder, allowed, comment) {
@@ -48,11 +48,20 @@ export default {
       'A socket that writes records would hide a state change from the worker that owns it.',
     ),
     onlyImports(
+      'metrics',
+      ['store', 'job'],
+      'A metric names what the others do; if it did anything itself, a scrape would change the gateway.',
+    ),
+    onlyImports(
       'api',
-      ['store', 'net', 'protocol', 'job'],
+      ['store', 'net', 'metrics', 'protocol', 'job'],
       'The API accepts and answers; what acts on hosts in the background is a worker, so that either can be restarted alone.',
     ),
-    onlyImports('workers', ['store', 'net', 'protocol', 'job'], 'Workers must run without the HTTP API.'),
+    onlyImports(
+      'workers',
+      ['store', 'net', 'metrics', 'protocol', 'job'],
+      'Workers must run without the HTTP API.',
+    ),
     onlyImports(
       'agent',
       ['protocol', 'job'],

@@ -7,6 +7,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import { type FastifyBaseLogger, type FastifyServerOptions, fastify, LogController } from 'fastify';
+import type { ProcessMetrics } from '../metrics/process.ts';
 import { createHolds } from './holds.ts';
 import type { Api } from './instance.ts';
 import { measureRequests } from './metrics.ts';
@@ -26,6 +27,7 @@ export interface ApiDeps extends Given {
   version: string;
   /** How many requests may be held open (long polls, streams). */
   holdLimits: { perKey: number; total: number };
+  metrics: Pick<ProcessMetrics, 'registry'>;
   /** PEM. With `ca`, callers must show a certificate that it signed. */
   tls?: { cert: string; key: string; ca?: string };
 }
@@ -51,7 +53,8 @@ export async function buildApp(deps: ApiDeps): Promise<Api> {
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
   });
   replyWithProblems(app);
-  const registry = measureRequests(app, { jobs: deps.jobs, holds });
+  const { registry } = deps.metrics;
+  measureRequests(app, { registry, holds });
   auditRequests(app);
   authenticateCallers(app, deps);
   acceptJsonBodies(app);

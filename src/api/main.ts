@@ -6,11 +6,13 @@ import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
+import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts';
 import { createAddressRules, createUrlCheck } from '../net/addresses.ts';
 import { createAgentPort } from '../net/agents.ts';
 import { createApiKeyStore } from '../store/api-keys.ts';
 import { createBudget } from '../store/budget.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
+import { createReadQueue } from '../store/explain.ts';
 import { createFeed } from '../store/feed.ts';
 import { createHostStore } from '../store/hosts.ts';
 import { createCancel } from '../store/jobs/cancel.ts';
@@ -20,6 +22,7 @@ import { createQueues } from '../store/queues.ts';
 import { connectForBlocking, connectForRequests, type RedisAddress } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
+import { createVitals } from '../store/vitals.ts';
 import { createEndpointStore } from '../store/webhooks.ts';
 import { type ApiDeps, buildApp } from './app.ts';
 
@@ -39,6 +42,8 @@ export interface ApiProgramDeps {
   redisAddress: RedisAddress;
   sealer: Sealer;
   log: Logger;
+  /** Those of this process, where another program runs in it too. */
+  metrics?: ProcessMetrics;
 }
 
 /** Long polls and streams: for each key (a large Airflow holds some dozens), and for a process. */
@@ -51,6 +56,7 @@ export async function startApi({
   redisAddress,
   sealer,
   log,
+  metrics = createProcessMetrics(),
 }: ApiProgramDeps): Promise<RunningApi> {
   // First of all: what it throws must leave nothing open.
   const tls = config.tls && (await readTls(config.tls));
@@ -75,25 +81,29 @@ export async function startApi({
       .catch(({ message }: Error) => log.warn({ host, reason: message }, 'dispatch.not_woken'));
   };
   const jobs = createJobStore({ ...stored, onTold, onFreed });
-  const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns });
+  const { onHostChange, onRequest } = metrics;
+  const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns, onHostChange });
   const admin = config.apiKey === null ? undefined : adminOf(config.apiKey, config.callbackSecret);
   const feed = await createFeed({ redis, subscriber, keys });
-  const agents = createAgentPort();
+  const agents = createAgentPort({ onRequest });
   const rules = createAddressRules(config.webhooks);
 
   const app = await buildApp({
-    ...{ version, redis, jobs, hosts, feed, wake, agents, sealer },
+    ...{ version, redis, jobs, hosts, feed, wake, agents, sealer, metrics },
     ...(tls && { tls }),
     logger: log,
     holdLimits: HOLD_LIMITS,
     apiKeys: createApiKeyStore({ ...stored, sealer, admin }),
     slots: createSlotStore(stored),
-    budget: createBudget(stored),
+    budget: createBudget({ ...stored, onWait: (what) => metrics.onLimited('rate', what) }),
+    readQueue: createReadQueue(stored),
     endpoints: createEndpointStore({ ...stored, sealer }),
     deliveries: createDeliveryStore(stored),
     cancelJob: createCancel({ jobs, wake }),
     refuseCallback: createUrlCheck({ rules, isAgentAddress: (address) => hosts.isAgentAddress(address) }),
   });
+
+  metrics.watch(createVitals(stored).read);
 
   async function close(): Promise<void> {
     await app.close();

@@ -1,20 +1,16 @@
-/** What Prometheus reads: requests by route and status, jobs by state, held requests, and the process itself. */
-import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client';
-import type { JobStore } from '../store/jobs.ts';
+/** What the API alone has to tell Prometheus: its requests by route and status, and those that it holds. */
+import { Counter, Gauge, Histogram, type Registry } from 'prom-client';
 import type { Holds } from './holds.ts';
 import type { Api } from './instance.ts';
 import { routeName } from './route-name.ts';
 
 export interface MetricsDeps {
-  jobs: Pick<JobStore, 'counts'>;
+  registry: Registry;
   holds: Pick<Holds, 'count'>;
 }
 
-/** @returns the text for `GET /metrics` */
-export function measureRequests(app: Api, { jobs, holds }: MetricsDeps): Registry {
-  const registry = new Registry();
+export function measureRequests(app: Pick<Api, 'addHook'>, { registry, holds }: MetricsDeps): void {
   const registers = [registry];
-  collectDefaultMetrics({ register: registry });
   const requests = new Counter({
     name: 'sluice_http_requests_total',
     help: 'HTTP requests by route, method and status.',
@@ -36,18 +32,6 @@ export function measureRequests(app: Api, { jobs, holds }: MetricsDeps): Registr
       this.set(holds.count());
     },
   });
-  new Gauge({
-    name: 'sluice_jobs',
-    help: 'Stored jobs by state.',
-    labelNames: ['state'],
-    registers,
-    async collect() {
-      this.reset();
-      // Without the store the other metrics still say something: this one is missing then.
-      const counts = await jobs.counts().catch(() => ({}));
-      for (const [state, count] of Object.entries(counts)) this.set({ state }, count);
-    },
-  });
 
   app.addHook('onResponse', async (request, reply) => {
     const { method } = request;
@@ -56,5 +40,4 @@ export function measureRequests(app: Api, { jobs, holds }: MetricsDeps): Registr
     requests.inc({ method, route, status: reply.statusCode });
     duration.observe({ method, route }, reply.elapsedTime / 1_000);
   });
-  return registry;
 }

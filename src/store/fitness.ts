@@ -50,6 +50,13 @@ export async function inspectRedis(redis: Redis): Promise<Unfitness[]> {
   return found;
 }
 
+/** @param info `INFO memory` @returns the used part of `maxmemory`; 0 where there is no limit */
+export function memoryUse(info: string): number {
+  const found = parse(info);
+  const limit = Number(found.get('maxmemory') ?? 0);
+  return limit === 0 ? 0 : Number(found.get('used_memory') ?? 0) / limit;
+}
+
 function parse(info: string): Map<string, string> {
   const lines = info.split('\r\n').filter((line) => line.includes(':'));
   return new Map(lines.map((line) => [line.slice(0, line.indexOf(':')), line.slice(line.indexOf(':') + 1)]));

@@ -10,6 +10,10 @@ import { type ConnectionOptions, Queue } from 'bullmq';
 export const QUEUES = { dispatch: 'dispatch', follow: 'poll', deliver: 'deliver' } as const;
 
 export type QueueName = (typeof QUEUES)[keyof typeof QUEUES];
+export const QUEUE_NAMES = Object.values(QUEUES);
+
+/** The name of a job that does nothing. */
+export const NUDGE = 'nudge';
 
 export interface Wake {
   /** Somebody should drain this host's mailbox, now or in `delayMs`. */
@@ -30,6 +34,8 @@ export interface Schedules {
 export interface Queues {
   wake: Wake;
   schedules: Schedules;
+  /** Adds a job that does nothing: a worker that sleeps on a lost wake-up looks for work again. */
+  nudge(queue: QueueName): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -47,7 +53,8 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
   const dispatch = new Queue<HostWakeUp>(QUEUES.dispatch, options);
   const follow = new Queue<HostWakeUp>(QUEUES.follow, options);
   const deliver = new Queue(QUEUES.deliver, options);
-  for (const queue of [dispatch, follow, deliver]) {
+  const queues: Record<QueueName, Queue> = { dispatch, poll: follow, deliver };
+  for (const queue of Object.values(queues)) {
     // The commands' own promises carry these errors; without a listener they would be thrown a second time.
     queue.on('error', () => undefined);
   }
@@ -78,8 +85,11 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
         await follow.removeJobScheduler(host);
       },
     },
+    async nudge(queue) {
+      await queues[queue].add(NUDGE, {}, { deduplication: once(NUDGE) });
+    },
     async close() {
-      await Promise.all([dispatch.close(), follow.close(), deliver.close()]);
+      await Promise.all(Object.values(queues).map((queue) => queue.close()));
     },
   };
 }

@@ -6,10 +6,12 @@ import type { AddressInfo } from 'node:net';
 import { pino } from 'pino';
 import { type ApiDeps, buildApp } from '../../src/api/app.ts';
 import { parseRedisUrl } from '../../src/config/redis-url.ts';
+import { createProcessMetrics } from '../../src/metrics/process.ts';
 import { createAgentPort } from '../../src/net/agents.ts';
 import { createApiKeyStore, type Grants } from '../../src/store/api-keys.ts';
 import { createBudget } from '../../src/store/budget.ts';
 import { createDeliveryStore } from '../../src/store/deliveries.ts';
+import { createReadQueue } from '../../src/store/explain.ts';
 import { createFeed } from '../../src/store/feed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
 import { createCancel } from '../../src/store/jobs/cancel.ts';
@@ -19,6 +21,7 @@ import { createQueues } from '../../src/store/queues.ts';
 import { connectForBlocking, connectForRequests } from '../../src/store/redis.ts';
 import { createSealer } from '../../src/store/sealing.ts';
 import { createSlotStore } from '../../src/store/slots.ts';
+import { createVitals } from '../../src/store/vitals.ts';
 import { createEndpointStore } from '../../src/store/webhooks.ts';
 
 export const ADMIN_TOKEN = 'an-admin-token-of-the-tests';
@@ -50,6 +53,8 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
   const apiKeys = createApiKeyStore({ redis, keys, sealer, admin, cacheMs: 50 });
   const queues = createQueues(redis, keys.queuePrefix);
   const { wake } = queues;
+  const metrics = createProcessMetrics();
+  metrics.watch(createVitals({ redis, keys }).read);
   const log: string[] = [];
   const app = await buildApp({
     logger: pino({ level: 'debug' }, { write: (line: string) => void log.push(line) }),
@@ -59,6 +64,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     feed,
     slots,
     budget: createBudget({ redis, keys }),
+    readQueue: createReadQueue({ redis, keys }),
     agents,
     apiKeys,
     wake,
@@ -69,6 +75,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     cancelJob: createCancel({ jobs, wake }),
     refuseCallback: async () => null,
     holdLimits: { perKey: 50, total: 100 },
+    metrics,
     ...overrides,
   });
   await app.listen({ host: '127.0.0.1', port: 0 });

@@ -2,8 +2,8 @@
 import type { Registry } from 'prom-client';
 import Type from 'typebox';
 import { ERRORS, type ErrorCode, SluiceError } from '../../job/errors.ts';
+import type { Unready } from '../../store/readiness.ts';
 import type { Api } from '../instance.ts';
-import type { Unready } from '../readiness.ts';
 
 export interface OperatingDeps {
   readiness: () => Promise<Unready[]>;

@@ -2,8 +2,8 @@
  * Whether this process may be sent requests: Redis answers, keeps what it is told, drops nothing, and has room.
  * Asked by load balancers every second or so, from many sides: an answer is kept for a moment.
  */
-import { inspectRedis } from '../store/fitness.ts';
-import type { Redis } from '../store/redis.ts';
+import { inspectRedis, memoryUse } from './fitness.ts';
+import type { Redis } from './redis.ts';
 
 export interface Unready {
   what: string;
@@ -40,11 +40,4 @@ async function inspect(redis: Redis): Promise<Unready[]> {
     const reason = error instanceof Error ? error.message : String(error);
     return [{ what: `Redis does not answer (${reason})`, remedy: 'start Redis, and check REDIS_URL' }];
   }
-}
-
-/** The used part of `maxmemory`; 0 where there is no limit. */
-function memoryUse(info: string): number {
-  const number = (name: string) => Number(new RegExp(`^${name}:(\\d+)`, 'm').exec(info)?.[1] ?? 0);
-  const limit = number('maxmemory');
-  return limit === 0 ? 0 : number('used_memory') / limit;
 }
