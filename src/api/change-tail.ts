@@ -1,5 +1,5 @@
 /**
- * The newest changes for all streams of this process, with their places: one reader follows the stored stream
+ * The newest changes of jobs and hosts for all streams of this process, with their places: one reader follows the stored stream
  * for everybody, woken by the feed, so that a thousand listeners cost Redis as much as one.
  */
 import type { Feed, StreamedChange } from '../store/feed.ts';
@@ -13,13 +13,19 @@ export interface ChangeTail {
 const BATCH = 500;
 const TRY_AGAIN_MS = 1_000;
 
-export function createChangeTail(feed: Pick<Feed, 'onChange' | 'onGap' | 'since' | 'latest'>): ChangeTail {
+export function createChangeTail(
+  feed: Pick<Feed, 'onChange' | 'onHostChange' | 'onGap' | 'since' | 'latest'>,
+): ChangeTail {
   const listeners = new Set<(change: StreamedChange) => void>();
   /** The place of the last change that was read; null while nobody listens. */
   let place: string | null = null;
   let reading = false;
   let again = false;
-  const stops = [feed.onChange(() => void read()), feed.onGap(() => void read())];
+  const stops = [
+    feed.onChange(() => void read()),
+    feed.onHostChange(() => void read()),
+    feed.onGap(() => void read()),
+  ];
 
   /** One at a time; a wake-up while reading means to read once more. */
   async function read(): Promise<void> {

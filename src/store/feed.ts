@@ -1,13 +1,15 @@
 /**
- * The feed of changes: what long-polls, SSE streams and held requests wake up by.
+ * The feed of changes, of jobs and of hosts: what long-polls, SSE streams and held requests wake up by.
  *
  * Announcements may be missed (a dropped connection), never invented: whoever waits looks at the record again
- * after `onGap`, and after its own deadline.
+ * after `onGap`, and after its own deadline. Jobs and hosts share one stream, so that one place says how far a reader
+ * has come; they have listeners of their own, because whoever waits for a job has no use for a host.
  */
+import type { HostStatus } from '../job/host.ts';
 import type { State } from '../job/states.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
-import { pairs } from './replies.ts';
+import { type Hash, pairs } from './replies.ts';
 
 export interface JobChange {
   id: string;
@@ -18,14 +20,22 @@ export interface JobChange {
   type: string;
 }
 
-/** An entry of the bounded stream of all changes; `at` is its place, for `Last-Event-ID`. */
-export interface StreamedChange extends JobChange {
-  at: string;
+/** A host's circuit, or what an operator said of the host; appended by `hosts/health.ts`. */
+export interface HostChange {
+  type: `host.${Exclude<HostStatus, 'unknown'> | 'draining' | 'resumed'}`;
+  host: string;
+  /** What is wrong, where something is. */
+  cause: string | null;
 }
 
+/** An entry of the bounded stream of all changes; `at` is its place, for `Last-Event-ID`. */
+export type StreamedChange = (JobChange | HostChange) & { at: string };
+
 export interface Feed {
-  /** @returns how to stop listening */
+  /** Changes of jobs. @returns how to stop listening */
   onChange(listener: (change: JobChange) => void): () => void;
+  /** Something about a host changed; the stream says what. */
+  onHostChange(listener: () => void): () => void;
   /** Called when announcements may have been missed. */
   onGap(listener: () => void): () => void;
   /** Changes after a place in the stream (`0` for the oldest kept, `$` for none), oldest first. */
@@ -39,18 +49,14 @@ export interface Feed {
 export async function createFeed(deps: { redis: Redis; subscriber: Redis; keys: Keys }): Promise<Feed> {
   const { redis, subscriber, keys } = deps;
   const changed = new Set<(change: JobChange) => void>();
+  const hostsChanged = new Set<() => void>();
   const gaps = new Set<() => void>();
 
   subscriber.on('message', (_channel, message) => {
-    const [id, version, state, host, owner, type] = JSON.parse(message) as [
-      string,
-      number,
-      State,
-      string,
-      string,
-      string,
-    ];
-    for (const listener of changed) listener({ id, version, state, host, owner, type });
+    const announced = JSON.parse(message) as [string, number, State, string, string, string];
+    const [id, version, state, host, owner, type] = announced;
+    if (isOfHost(type)) for (const listener of hostsChanged) listener();
+    else for (const listener of changed) listener({ id, version, state, host, owner, type });
   });
   // ioredis subscribes again by itself; what was announced in between is gone.
   subscriber.on('ready', () => {
@@ -60,13 +66,11 @@ export async function createFeed(deps: { redis: Redis; subscriber: Redis; keys: 
 
   return {
     onChange: (listener) => listen(changed, listener),
+    onHostChange: (listener) => listen(hostsChanged, listener),
     onGap: (listener) => listen(gaps, listener),
     async since(at, count) {
       const entries = await redis.xrange(keys.events, at === '0' ? '-' : `(${at}`, '+', 'COUNT', count);
-      return entries.map(([place, fields]) => {
-        const { id, version, state, host, owner, type } = pairs(fields) as Record<string, string>;
-        return { at: place, id, version: Number(version), state, host, owner, type } as StreamedChange;
-      });
+      return entries.map(([at, fields]) => streamed(at, pairs(fields)));
     },
     async latest() {
       const [entry] = await redis.xrevrange(keys.events, '+', '-', 'COUNT', 1);
@@ -74,11 +78,22 @@ export async function createFeed(deps: { redis: Redis; subscriber: Redis; keys: 
     },
     async close() {
       changed.clear();
+      hostsChanged.clear();
       gaps.clear();
       // Nothing is under way on it, and a quit would wait for a Redis that is away.
       subscriber.disconnect();
     },
   };
+}
+
+function streamed(at: string, fields: Hash): StreamedChange {
+  const { id, version, state, host, owner, type = '', cause } = fields;
+  if (isOfHost(type)) return { at, type, host, cause: cause ? cause : null } as StreamedChange;
+  return { at, id, version: Number(version), state, host, owner, type } as StreamedChange;
+}
+
+function isOfHost(type: string): boolean {
+  return type.startsWith('host.');
 }
 
 function listen<T>(listeners: Set<T>, listener: T): () => void {

@@ -4,6 +4,7 @@
  * token to an address that a caller made up.
  */
 import type { AddressPattern, AgentFacts, HostConfig, HostHealth, HostRate, HostTls } from '../job/host.ts';
+import type { HostChange } from './feed.ts';
 import { createHealthStore } from './hosts/health.ts';
 import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRegistry } from './hosts/registry.ts';
@@ -76,6 +77,8 @@ export function createHostStore(deps: {
   keys: Keys;
   sealer: Sealer;
   patterns: readonly AddressPattern[];
+  /** This process changed a host's status; for metrics. */
+  onHostChange?: (change: HostChange) => void;
 }): HostStore {
   const { redis, keys, sealer } = deps;
   const registry = createRegistry(deps);

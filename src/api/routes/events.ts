@@ -1,5 +1,6 @@
 /** `GET /v1/events`: all changes that the caller may see, as they happen; resumed where it broke off. */
 import Type from 'typebox';
+import { type ApiKey, hasScope, mayUseHost } from '../../store/api-keys.ts';
 import type { Feed, StreamedChange } from '../../store/feed.ts';
 import { maySee } from '../access.ts';
 import type { ChangeTail } from '../change-tail.ts';
@@ -27,7 +28,9 @@ export function eventsRoute(app: Api, { feed, changeTail, holds, closing }: Even
         summary: 'Follow all changes',
         description:
           'Server-sent events: `event` is `job.<state>`, `job.sighted` or `job.recovered`, `data` has id, version, ' +
-          'state, host and owner. `Last-Event-ID` resumes after that event; `0` begins with the oldest that is kept.',
+          'state, host and owner. Keys with `hosts:read` also hear of the hosts that they may use: `host.up`, ' +
+          '`host.suspect`, `host.down`, `host.misconfigured`, `host.draining` and `host.resumed`, with `data` host ' +
+          'and cause. `Last-Event-ID` resumes after that event; `0` begins with the oldest that is kept.',
         headers: Type.Object({
           'last-event-id': Type.Optional(
             Type.String({
@@ -43,7 +46,7 @@ export function eventsRoute(app: Api, { feed, changeTail, holds, closing }: Even
       const release = holds.take(request.caller.name);
       const stream = openEventStream(request, reply, { closing, onOver: release });
       const send = (change: StreamedChange) => {
-        if (maySee(request.caller, { created_by: change.owner })) tell(stream, change);
+        if (mayHear(request.caller, change)) tell(stream, change);
       };
       try {
         await follow(stream, lastEventId(request), send);
@@ -79,8 +82,13 @@ export function eventsRoute(app: Api, { feed, changeTail, holds, closing }: Even
   }
 }
 
-function tell(stream: EventStream, { at, type, id, version, state, host, owner }: StreamedChange): void {
-  stream.send({ id: at, event: type, data: { id, version, state, host, owner } });
+function mayHear(caller: ApiKey, change: StreamedChange): boolean {
+  if ('id' in change) return maySee(caller, { created_by: change.owner });
+  return hasScope(caller, 'hosts:read') && mayUseHost(caller, change.host);
+}
+
+function tell(stream: EventStream, { at, type, ...data }: StreamedChange): void {
+  stream.send({ id: at, event: type, data });
 }
 
 /** Places are `<ms>-<count>`. */

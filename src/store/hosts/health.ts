@@ -22,9 +22,9 @@ export const LONGEST_PAUSE_MS = 60_000;
 const REMEMBERED_MS = 7 * 86_400_000;
 
 /**
- * Lua, for scripts with KEYS 1 health 2 stream 3.. the groups of LEARNT, in this order: `become(status, now, tell)`
- * writes the status and returns what it was before, or false if it is the same; `told(type, status, cause)` announces.
- * ARGV 1 host 2 channel
+ * Lua, for scripts with KEYS 1 health 2 stream 3.. the groups of LEARNT in its order, ARGV 1 host 2 channel:
+ * `become(status, now, cause)` writes the status, tells it if it is another one, and returns whether it is;
+ * `tell(type, status, cause)` needs KEYS 2 only.
  */
 const LEARNT = ['up', 'suspect', 'down', 'misconfigured'] as const;
 const BECOME_LUA = `
