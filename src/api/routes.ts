@@ -4,6 +4,7 @@ import type { AgentPort } from '../job/agent-port.ts';
 import type { ApiKeyStore } from '../store/api-keys.ts';
 import type { Budget } from '../store/budget.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
+import type { ReadQueue } from '../store/explain.ts';
 import type { Feed } from '../store/feed.ts';
 import type { HostStore } from '../store/hosts.ts';
 import { createInSlot } from '../store/in-slot.ts';
@@ -32,6 +33,7 @@ import { trustHostRoute } from './routes/hosts/trust.ts';
 import { cancelRoute } from './routes/jobs/cancel.ts';
 import { cancelManyRoute } from './routes/jobs/cancel-many.ts';
 import { jobEventsRoute } from './routes/jobs/events.ts';
+import { explainRoute } from './routes/jobs/explain.ts';
 import { listRoute } from './routes/jobs/list.ts';
 import { logsRoute } from './routes/jobs/logs.ts';
 import { createReadOutput } from './routes/jobs/output.ts';
@@ -51,6 +53,7 @@ export interface Given {
   feed: Feed;
   slots: SlotStore;
   budget: Budget;
+  readQueue: ReadQueue;
   wake: Wake;
   cancelJob: Cancel;
   endpoints: EndpointStore;
@@ -89,6 +92,7 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   cancelRoute(app, deps);
   logsRoute(app, { ...deps, readOutput: createReadOutput(deps) });
   jobEventsRoute(app, deps);
+  explainRoute(app, deps);
   eventsRoute(app, deps);
 
   const lookAgain = createLookAgain({ wake: given.wake, log: app.log });

@@ -13,6 +13,7 @@ const ROUTES: [method: string, path: string, Scope][] = [
   ['post', '/v1/jobs/{id}:cancel', 'jobs:cancel'],
   ['get', '/v1/jobs/{id}/logs', 'jobs:read'],
   ['get', '/v1/jobs/{id}/events', 'jobs:read'],
+  ['get', '/v1/jobs/{id}/explain', 'jobs:read'],
   ['get', '/v1/events', 'jobs:read'],
   ['get', '/v1/hosts', 'hosts:read'],
   ['get', '/v1/hosts/{name}', 'hosts:read'],

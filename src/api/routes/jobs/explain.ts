@@ -1,0 +1,55 @@
+/** `GET /v1/jobs/{id}/explain`: why a job is where it is, what it waits for, and when it is next tried. */
+import { rateOf } from '../../../job/host.ts';
+import type { Job } from '../../../job/record.ts';
+import type { Standing } from '../../../job/waiting-for.ts';
+import type { ReadQueue } from '../../../store/explain.ts';
+import type { HostStore } from '../../../store/hosts.ts';
+import type { JobStore } from '../../../store/jobs.ts';
+import { visible } from '../../access.ts';
+import type { Api } from '../../instance.ts';
+import { Explanation, explanationOf } from './explanation.ts';
+import { JOB_PATH, JobParams } from './path.ts';
+
+export interface ExplainDeps {
+  jobs: Pick<JobStore, 'get' | 'events'>;
+  hosts: Pick<HostStore, 'get' | 'health'>;
+  readQueue: ReadQueue;
+}
+
+export function explainRoute(app: Api, { jobs, hosts, readQueue }: ExplainDeps): void {
+  app.get(
+    `${JOB_PATH}/explain`,
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        tags: ['Jobs'],
+        summary: 'Why a job is where it is',
+        description:
+          "What it waits for, since when, its place in its host's queue, what the host's limits and circuit say, and " +
+          'when it is looked at next.',
+        params: JobParams,
+        response: { 200: Explanation },
+      },
+    },
+    async ({ params: { id }, caller }) => {
+      for (let look = 1; ; look++) {
+        const job = visible(caller, id, await jobs.get(id));
+        const standing = await standingOf(job);
+        // A job that waits has a place, unless it was moved between the two reads: then the second look tells.
+        if (job.state === 'queued' && standing.queue.place === null && look === 1) continue;
+        return explanationOf(job, standing);
+      }
+    },
+  );
+
+  async function standingOf(job: Job): Promise<Standing> {
+    const [config, health, events] = await Promise.all([
+      hosts.get(job.host),
+      hosts.health(job.host),
+      jobs.events(job.id),
+    ]);
+    const rate = config && rateOf(config, health.agent);
+    const last = events.at(-1) ?? { at: job.created_at, why: job.state };
+    return { last, health, host: config && { ...config, rate }, ...(await readQueue(job, rate)) };
+  }
+}

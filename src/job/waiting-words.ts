@@ -1,0 +1,143 @@
+/**
+ * What a job waits for, in sentences for people who did not write any of this. Pure: `waiting-for.ts` decides what
+ * it is. Each says what holds the job back, what lifts it, and when, where that is known.
+ */
+import type { Job } from './record.ts';
+import { owesCancel, type Standing, startsAtOnce, type WaitingFor } from './waiting-for.ts';
+
+type Words = (job: Job, standing: Standing) => string;
+
+export function inWords(what: WaitingFor, job: Job, standing: Standing): string {
+  return WORDS[what](job, standing);
+}
+
+const WORDS: Record<WaitingFor, Words> = {
+  start_time: (job, { now, queue, last }) => {
+    if ((job.not_before ?? 0) > now) return `It does not start before ${when(job.not_before, now)}.`;
+    return `It is tried again ${when(queue.eligible_at, now)}: ${last.why}.`;
+  },
+  turn: (job, { queue }) =>
+    queue.ahead > 0 ? before(queue.ahead, job.host) : `It is the next to start on ${job.host}.`,
+  rate: (job, { now, host, queue }) => {
+    const { limit = 0, period_seconds = 0 } = host?.rate ?? {};
+    const next = `the next one may go ${when(queue.next_token_at, now)}`;
+    return joined(
+      `${job.host} takes ${limit} requests in ${duration(period_seconds * 1_000)}, and they are used up: ${next}.`,
+      queue.ahead > 0 && before(queue.ahead, job.host),
+    );
+  },
+  max_requests: (job, standing) => joined(requestsInUse(job, standing), others(job, standing)),
+  max_jobs: (job, standing) => {
+    const { host, queue } = standing;
+    const most = host?.max_jobs ?? 0;
+    return joined(
+      `${job.host} may have ${counted(most, 'job')} at once (max_jobs), and has ${queue.jobs}: it can start when one of them is over.`,
+      others(job, standing),
+    );
+  },
+  host_paused: ({ host }, { now, health }) =>
+    `The agent of ${host} is busy and has asked for a pause: it is asked again ${when(health.retry_at, now)}.`,
+  host_suspect: (job, standing) => `${trouble(job, standing)} The job starts when it answers.`,
+  host_down: (job, standing) => `${trouble(job, standing)} The job starts when it answers.`,
+  host_misconfigured: (job, standing) => `${trouble(job, standing)} The job starts when that is mended.`,
+  host_draining: ({ host }) =>
+    `${host} is drained: nothing starts there until it is resumed (sluice hosts resume ${host}).`,
+  host_unknown: ({ host }) =>
+    `No host is registered as ${host} any more: the job starts when one is, or expires at its start deadline.`,
+  host_answer: (job, standing) => joined(unanswered(job, standing), trouble(job, standing)),
+  end: (job, { now }) =>
+    joined(
+      `It is running on ${job.host}, since ${when(job.started_at, now)}.`,
+      job.next_poll_at !== null && `${job.host} is asked about it ${when(job.next_poll_at, now)}.`,
+    ),
+  worker: (job, { now, queue }) =>
+    `Nobody has looked at the jobs of ${job.host}, which was due ${when(queue.look_at, now)}: is a worker running, and does it reach Redis?`,
+  nothing: (job, { last }) => {
+    if (job.state !== 'lost') return `It is over: ${job.state.replace('_', ' ')} (${last.why}).`;
+    const seen = job.sighted_at === null ? '' : ', but was seen running since';
+    return joined(
+      `It is lost (${job.outcome?.message ?? last.why})${seen}.`,
+      job.next_poll_at !== null && `${job.host} is still asked about it, and its true end is taken over.`,
+    );
+  },
+};
+
+function unanswered(job: Job, { now, queue }: Standing): string {
+  const { host } = job;
+  const again = (at: number | null) => (at === null ? '' : ` ${host} is asked again ${when(at, now)}.`);
+  switch (job.state) {
+    case 'queued':
+      return `A worker has it in hand, and asks ${host} to start it.`;
+    case 'dispatching':
+      return `${host} was asked to start it ${when(job.dispatched_at, now)} and has not said whether it did.${again(queue.eligible_at)}`;
+    case 'unreachable':
+      return `${host} has not answered since ${when(job.unreachable_since, now)}; the job may well be running.${again(job.next_poll_at)}`;
+    default:
+      break;
+  }
+  const lost = owesCancel(job) ? 'It is lost, but ' : '';
+  if (job.cancel_delivered_at === null) return `${lost}its cancel has not reached ${host} yet.`;
+  return `Its cancel has reached ${host}, which has not said yet that everything is gone.${again(job.next_poll_at)}`;
+}
+
+/** What is wrong with its host; empty if nothing is. */
+function trouble({ host }: Job, { now, health }: Standing): string {
+  const { status, cause, remedy, failures, silent_since, retry_at } = health;
+  const why = cause === null ? '' : `: ${cause}`;
+  const again = retry_at !== null && retry_at > now ? `; it is tried again ${when(retry_at, now)}` : '';
+  switch (status) {
+    case 'suspect':
+      return `${host} has not answered ${failures > 1 ? `${failures} times in a row` : 'once'}${why}${again}.`;
+    case 'down':
+      return `${host} is down since ${when(silent_since, now)}${why}${again}.`;
+    case 'misconfigured':
+      return joined(sentence(`${host} is set up wrongly${why}`), remedy !== null && sentence(remedy));
+    default:
+      return '';
+  }
+}
+
+function requestsInUse({ host: name }: Job, { host, health, queue }: Standing): string {
+  if (!host || health.status !== 'up') {
+    return `${name} is not known to be up, so it gets one request at a time, and one is under way.`;
+  }
+  const { max_requests } = host;
+  const all = `${name} takes ${counted(max_requests, 'request')} at once (max_requests)`;
+  if (queue.requests >= max_requests) return `${all}, and all of them are in use.`;
+  return `${all}, ${startsAtOnce(host, health)} of them for starts, and those are in use.`;
+}
+
+function others({ host }: Job, { queue }: Standing): string | false {
+  return queue.ahead > 0 && before(queue.ahead, host);
+}
+
+function before(jobs: number, host: string): string {
+  return `${counted(jobs, 'job')} of ${host} ${jobs === 1 ? 'is' : 'are'} before it.`;
+}
+
+function counted(n: number, what: string): string {
+  return `${n} ${what}${n === 1 ? '' : 's'}`;
+}
+
+function joined(...sentences: (string | false)[]): string {
+  return sentences.filter(Boolean).join(' ');
+}
+
+function sentence(text: string): string {
+  return /[.!?]$/.test(text) ? text : `${text}.`;
+}
+
+/** `2026-11-22T19:00:05Z (in 42 s)` */
+function when(at: number | null, now: number): string {
+  if (at === null) return 'some time ago';
+  const time = new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
+  const away = duration(Math.abs(at - now));
+  return `${time} (${at > now ? `in ${away}` : `${away} ago`})`;
+}
+
+function duration(ms: number): string {
+  const seconds = Math.ceil(ms / 1_000);
+  if (seconds < 120) return `${seconds} s`;
+  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
+  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
+}
