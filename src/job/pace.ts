@@ -22,3 +22,27 @@ export function pauseMs(ageMs: number, pollIntervalSeconds: number): number {
 export function intervalMs(pauseMs: number): number {
   return INTERVALS_MS.findLast((interval) => interval <= pauseMs) ?? INTERVALS_MS[0];
 }
+
+/** Of so many questions that not all can be asked, how many go to the youngest jobs before one goes to the oldest wait. */
+const YOUNG_PER_OLD = 3;
+
+/**
+ * The order of questions where a host's budget is too small for all: three about the jobs that were started last, because
+ * the end of a short one is what its caller waits for, then one about the job whose question is due longest, so that
+ * nobody starves.
+ * @param due soonest due first
+ */
+export function inTurn<J extends { dispatched_at: number | null }>(due: readonly J[]): J[] {
+  const young = due.toSorted((a, b) => (b.dispatched_at ?? 0) - (a.dispatched_at ?? 0));
+  const taken = new Set<J>();
+  const order: J[] = [];
+  let [nextYoung, nextOld] = [0, 0];
+  while (order.length < due.length) {
+    const isYoungs = order.length % (YOUNG_PER_OLD + 1) < YOUNG_PER_OLD;
+    const job = (isYoungs ? young[nextYoung++] : due[nextOld++]) as J;
+    if (taken.has(job)) continue;
+    taken.add(job);
+    order.push(job);
+  }
+  return order;
+}

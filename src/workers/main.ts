@@ -122,7 +122,7 @@ export async function startWorkers({ config, redisAddress, sealer, log }: Worker
 
   const overtime = createOvertime({ jobs, agents, contact, log });
   const silence = createSilence({ jobs, contact, log });
-  const ask = createAsk({ jobs, followed, inSlot, agents, contact, commit, overtime, silence });
+  const ask = createAsk({ jobs, followed, inSlot, budget, agents, contact, commit, overtime, silence });
   const deliverCancel = createDeliverCancel({
     ...{ jobs, followed, agents, contact, inSlot, commit, silence, log },
   });

@@ -63,6 +63,7 @@ export async function startBaseAgent(options: BaseAgentOptions) {
     newest: options.newest ?? false,
   });
   const requests: Record<string, number> = {};
+  const answers: Record<number, number> = {};
   const sockets = new Set<Duplex>();
   let simultaneous = 0;
   let mostSimultaneous = 0;
@@ -82,6 +83,7 @@ export async function startBaseAgent(options: BaseAgentOptions) {
     if (fault && 'when' in fault && fault.when === 'before') return vanish(fault, response);
     const reply = await protocol.answer(path, request, url).catch(() => SERVER_ERROR);
     if (fault && 'when' in fault) return vanish(fault, response);
+    answers[reply.status] = (answers[reply.status] ?? 0) + 1;
     response.writeHead(reply.status, { 'content-type': reply.type });
     if (fault?.kind === 'oversized') response.end(`{"stdout":"${'x'.repeat(fault.bytes)}"}`);
     else if (fault?.kind === 'drip') await drip(response, reply.body, fault.everyMs);
@@ -118,6 +120,8 @@ export async function startBaseAgent(options: BaseAgentOptions) {
     },
     /** Requests by their first path element, `/run` and so on, faulty ones included. */
     requests,
+    /** Answers of its own by their HTTP status. */
+    answers,
     get mostSimultaneous() {
       return mostSimultaneous;
     },

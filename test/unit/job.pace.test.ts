@@ -1,7 +1,7 @@
 /** The pace of questions: quick for short jobs, cheap for long ones. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FIRST_PAUSE_MS, intervalMs, pauseMs } from '../../src/job/pace.ts';
+import { FIRST_PAUSE_MS, inTurn, intervalMs, pauseMs } from '../../src/job/pace.ts';
 
 /** When questions are asked about a job, in ms after its start, until `untilMs`. */
 function questions(untilMs: number, pollInterval: number): number[] {
@@ -42,5 +42,29 @@ describe('the pace of questions', () => {
       }),
     );
     expect(intervalMs(100)).toBe(1_000);
+  });
+});
+
+describe('the order of questions within a budget', () => {
+  /** Due in this order; the last ones were started last. */
+  const due = Array.from({ length: 12 }, (_, i) => ({ id: i, dispatched_at: i }));
+  const order = inTurn(due).map(({ id }) => id);
+
+  it('prefers those started last', () => {
+    expect(order.slice(0, 3)).toEqual([11, 10, 9]);
+  });
+
+  it('asks every fourth time about the one that is due longest', () => {
+    expect([order[3], order[7], order[11]]).toEqual([0, 1, 2]);
+  });
+
+  it('leaves nobody out and asks nobody twice', () => {
+    fc.assert(
+      fc.property(fc.array(fc.nat(1_000)), (started) => {
+        const jobs = started.map((dispatched_at) => ({ dispatched_at }));
+        expect(new Set(inTurn(jobs))).toEqual(new Set(jobs));
+        expect(inTurn(jobs)).toHaveLength(jobs.length);
+      }),
+    );
   });
 });

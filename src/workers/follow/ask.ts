@@ -4,9 +4,11 @@
  */
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
-import { LOST_PAUSE_MS, pauseMs } from '../../job/pace.ts';
+import { rateOf } from '../../job/host.ts';
+import { inTurn, LOST_PAUSE_MS, pauseMs } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
 import type { Report } from '../../job/report.ts';
+import type { Budget } from '../../store/budget.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
 import type { JobStore } from '../../store/jobs.ts';
@@ -17,6 +19,8 @@ import type { Silence } from './silence.ts';
 
 /** Jobs asked about in one go: one request on Full agents, one request each on Base. */
 const BATCH = { full: 200, base: 20 };
+/** How long one round of questions within a budget may last, in ms: then jobs that came meanwhile have their turn. */
+const ROUND_MS = 2_000;
 /** After a slot was not to be had. */
 const BUSY_PAUSE_MS = 200;
 
@@ -26,21 +30,37 @@ export function createAsk(deps: {
   jobs: Pick<JobStore, 'now'>;
   followed: Pick<Followed, 'askAt'>;
   inSlot: InSlot;
+  budget: Pick<Budget, 'tokens'>;
   agents: Pick<AgentPort, 'ask'>;
   contact: Pick<Contact, 'attempt' | 'facts'>;
   commit: Commit;
   overtime: Overtime;
   silence: Silence;
 }): Ask {
-  const { jobs, followed, inSlot, agents, contact, commit, overtime, silence } = deps;
+  const { jobs, followed, inSlot, budget, agents, contact, commit, overtime, silence } = deps;
 
   return async (target, due) => {
-    const size = due.every((job) => job.started_by === 'full') ? BATCH.full : BATCH.base;
-    for (let i = 0; i < due.length; i += size) {
-      const answered = await askBatch(target, due.slice(i, i + size));
+    for await (const batch of batches(target, due)) {
+      const answered = await askBatch(target, batch);
       if (!answered) return;
     }
   };
+
+  /** Full agents take many jobs in one request. Base agents cost one each, of which a budget may not allow all. */
+  async function* batches(target: Target, due: Job[]): AsyncGenerator<Job[]> {
+    const { full = [], base = [] } = Object.groupBy(due, (job) =>
+      job.started_by === 'full' ? 'full' : 'base',
+    );
+    for (let i = 0; i < full.length; i += BATCH.full) yield full.slice(i, i + BATCH.full);
+    const rate = rateOf(target.config, target.health.agent);
+    const order = rate === null ? base : inTurn(base);
+    const end = performance.now() + ROUND_MS;
+    while (order.length > 0 && (rate === null || performance.now() < end)) {
+      const affordable = (await budget.tokens(target.name, rate)) ?? BATCH.base;
+      yield order.splice(0, Math.min(Math.max(affordable, 1), BATCH.base));
+    }
+    // What is left stays due: the next round begins with who is youngest then.
+  }
 
   /** @returns false if the host should not be asked further now */
   async function askBatch(target: Target, batch: Job[]): Promise<boolean> {
