@@ -4,11 +4,11 @@
  * and not accepting.
  */
 import { Queue } from 'bullmq';
-import { Redis } from 'ioredis';
 import { Pool } from 'undici';
 import { parseRedisUrl } from '../src/config/redis-url.ts';
 import { createKeys } from '../src/store/keys.ts';
 import { QUEUES } from '../src/store/queues.ts';
+import { connectForBlocking } from '../src/store/redis.ts';
 import type { SimulatedFleet } from '../test/helpers/simulated-agents.ts';
 import { API_KEY, type Rig } from './rig.ts';
 
