@@ -202,13 +202,13 @@ export const Settings = Type.Object(
     dispatch_concurrency: Type.Integer(
       setting('SLUICE_DISPATCH_CONCURRENCY', 'How many hosts one worker process starts jobs on at once', {
         ...count,
-        default: 200,
+        default: 1_000,
       }),
     ),
     poll_concurrency: Type.Integer(
       setting('SLUICE_POLL_CONCURRENCY', 'How many hosts one worker process asks at once', {
         ...count,
-        default: 100,
+        default: 500,
       }),
     ),
     log_level: Type.Enum(
