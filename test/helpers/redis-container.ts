@@ -1,6 +1,7 @@
 /** The same Redis in a container, by Testcontainers; only `redis.ts` asks for it. */
 import { GenericContainer, getContainerRuntimeClient } from 'testcontainers';
-import { answers, type TestRedis } from './redis.ts';
+import type { TestRedis } from './redis.ts';
+import { answers } from './redis-process.ts';
 
 /**
  * @param port the port on the host, fixed so that the address survives a restart
@@ -13,23 +14,23 @@ export async function startRedisContainer(port: number, command: string[]): Prom
     .start();
   const client = await getContainerRuntimeClient();
   const container = client.container.getById(started.getId());
-  const url = `redis://${started.getHost()}:${port}`;
+  const host = started.getHost();
   const running = async () => (await container.inspect()).State.Running;
   const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
     if (!(await running())) return;
     await container.kill({ signal });
     if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await container.wait();
   };
-  await answers(url);
+  await answers({ host, port });
   return {
-    url,
+    url: `redis://${host}:${port}`,
     dir: '',
     pid: 0,
     kill,
     async restart() {
       await kill();
       await container.start();
-      await answers(url);
+      await answers({ host, port });
     },
     async stop() {
       await container.remove({ force: true, v: true });

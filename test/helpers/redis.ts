@@ -2,18 +2,18 @@
  * A real Redis for one test file: `const redis = await startRedis()` … `await redis.stop()`.
  *
  * By default the machine's own `redis-server`, with AOF, in a directory of its own: it is up in a few
- * milliseconds, and can be killed and started again on the same data. With SLUICE_TEST_REDIS=container it runs in
- * a container instead (Testcontainers; the image is TESTCONTAINERS_REDIS_IMAGE), so that the same tests hold for
- * the Redis that people deploy.
+ * milliseconds, and can be killed and started again on the same data. SLUICE_TEST_REDIS runs the same tests on
+ * another one, so that they hold for the Redis that people deploy:
+ *
+ *     container   in a container (Testcontainers; the image is TESTCONTAINERS_REDIS_IMAGE)
+ *     sentinel    a primary and a replica behind a Sentinel
  */
-import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { Redis } from 'ioredis';
-import { until } from './until.ts';
+import { startRedisProcess } from './redis-process.ts';
 
 export interface RedisOptions {
   /** Default true: every write is in the append-only file, synced once a second. */
@@ -25,9 +25,9 @@ export interface RedisOptions {
 }
 
 export interface TestRedis {
-  /** `redis://127.0.0.1:<port>`; the same after a restart. */
+  /** Such as `redis://127.0.0.1:<port>`; the same after a restart. */
   readonly url: string;
-  /** Where its data is; empty in a container. */
+  /** Where its data is; empty in a container and behind a Sentinel. */
   readonly dir: string;
   /** Process id; 0 in a container. */
   readonly pid: number;
@@ -40,9 +40,15 @@ export interface TestRedis {
 }
 
 export async function startRedis(options: RedisOptions = {}): Promise<TestRedis> {
-  if (process.env.SLUICE_TEST_REDIS !== 'container') return startLocally(options);
-  const { startRedisContainer } = await import('./redis-container.ts');
-  return startRedisContainer(options.port ?? (await freePort()), redisServer(options));
+  if (process.env.SLUICE_TEST_REDIS === 'container') {
+    const { startRedisContainer } = await import('./redis-container.ts');
+    return startRedisContainer(options.port ?? (await freePort()), redisServer(options));
+  }
+  if (process.env.SLUICE_TEST_REDIS === 'sentinel') {
+    const { startSentinelRedis } = await import('./redis-sentinel.ts');
+    return startSentinelRedis({ server: redisServer(options) });
+  }
+  return startLocally(options);
 }
 
 /** A loopback port that nothing listens on right now. */
@@ -56,66 +62,29 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function startLocally(options: RedisOptions): Promise<TestRedis> {
-  const dir = await mkdtemp(join(tmpdir(), 'sluice-test-redis-'));
-  const port = options.port ?? (await freePort());
-  const url = `redis://127.0.0.1:${port}`;
-  const command = [...redisServer(options), '--port', `${port}`, '--bind', '127.0.0.1', '--dir', dir];
-  let server = await launch(command, url);
-  return {
-    url,
-    dir,
-    get pid() {
-      return server.pid ?? 0;
-    },
-    kill: (signal = 'SIGKILL') => signalled(server, signal),
-    async restart() {
-      await signalled(server, 'SIGKILL');
-      server = await launch(command, url);
-    },
-    async stop() {
-      await signalled(server, 'SIGKILL');
-      await rm(dir, { recursive: true, force: true });
-    },
-  };
-}
-
-function redisServer({ appendonly = true, maxmemory }: RedisOptions): string[] {
+/** The command of a server as the documents want it, but for where it listens and keeps its data. */
+export function redisServer({ appendonly = true, maxmemory }: RedisOptions = {}): string[] {
   const memory = maxmemory ? ['--maxmemory', maxmemory, '--maxmemory-policy', 'noeviction'] : [];
   const durable = ['--appendonly', appendonly ? 'yes' : 'no', '--appendfsync', 'everysec'];
   return ['redis-server', '--save', '', ...durable, ...memory];
 }
 
-async function launch([program = '', ...args]: string[], url: string): Promise<ChildProcess> {
-  const server = spawn(program, args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  let log = '';
-  const keep = (chunk: Buffer) => {
-    log = (log + chunk).slice(-4_000);
+async function startLocally(options: RedisOptions): Promise<TestRedis> {
+  const dir = await mkdtemp(join(tmpdir(), 'sluice-test-redis-'));
+  const port = options.port ?? (await freePort());
+  const command = [...redisServer(options), '--port', `${port}`, '--bind', '127.0.0.1', '--dir', dir];
+  const server = await startRedisProcess(command, { host: '127.0.0.1', port });
+  return {
+    url: `redis://127.0.0.1:${port}`,
+    dir,
+    get pid() {
+      return server.pid;
+    },
+    kill: server.kill,
+    restart: () => server.restart(),
+    async stop() {
+      await server.kill();
+      await rm(dir, { recursive: true, force: true });
+    },
   };
-  server.stdout.on('data', keep);
-  server.stderr.on('data', keep);
-  const failed = new Promise<never>((_, reject) => {
-    server.once('error', reject);
-    server.once('exit', (code) => reject(new Error(`redis-server ended with ${code}\n${log}`)));
-  });
-  failed.catch(() => {});
-  await Promise.race([failed, answers(url)]);
-  return server;
-}
-
-/** Answers and has read its data: while it loads, PING is refused with LOADING. */
-export async function answers(url: string): Promise<void> {
-  const probe = new Redis(url, { retryStrategy: () => 10, maxRetriesPerRequest: null });
-  probe.on('error', () => {});
-  try {
-    await until(async () => (await probe.ping()) === 'PONG', { what: `redis-server at ${url}` });
-  } finally {
-    probe.disconnect();
-  }
-}
-
-async function signalled(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return;
-  server.kill(signal);
-  if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await once(server, 'exit');
 }
