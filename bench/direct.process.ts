@@ -3,10 +3,9 @@
  * limits, from one process, and nothing else: no record, no second try, no memory of which host is dead.
  */
 import { Pool } from 'undici';
-import type { DirectPlan } from './direct.ts';
+import type { DirectHost, DirectPlan } from './direct.ts';
 
-interface Host {
-  address: string;
+interface Host extends DirectHost {
   waiting: number[];
   inFlight: number;
   /** Of its token bucket: when the next request would come if all came evenly; ms. */
@@ -27,8 +26,8 @@ process.once('disconnect', () => process.exit(0));
 
 async function callAll(plan: DirectPlan): Promise<void> {
   const { limits } = plan;
-  const hosts = plan.addresses.map((address): Host => {
-    return { address, waiting: [], inFlight: 0, evenAt: 0, queued: false };
+  const hosts = plan.hosts.map((host): Host => {
+    return { ...host, waiting: [], inFlight: 0, evenAt: 0, queued: false };
   });
   for (const [i, host] of plan.jobs.entries()) hosts[host]!.waiting.push(i);
   const ready: Host[] = [];
@@ -74,10 +73,14 @@ async function callAll(plan: DirectPlan): Promise<void> {
 
   async function call(host: Host, job: number): Promise<void> {
     const pool = pools.get(host.address) ?? open(host.address);
-    const body = JSON.stringify({ ...ORDER, job_id: `${plan.name}-${job}-1` });
-    const headers = { 'x-agent-token': plan.token, 'content-type': 'application/json' };
+    const body = JSON.stringify({
+      ...ORDER,
+      job_id: `${plan.name}-${job}-1`,
+      wait_seconds: limits.waitSeconds,
+    });
+    const headers = { 'x-agent-token': host.token, 'content-type': 'application/json' };
     try {
-      const reply = await pool.request({ method: 'POST', path: '/run', headers, body, reset: limits.cold });
+      const reply = await pool.request({ method: 'POST', path: '/run', headers, body });
       await reply.body.json();
     } catch {
       // A dead host: this client forgets the job.

@@ -2,18 +2,21 @@
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
-import type { SimulatedFleet } from '../test/helpers/simulated-agents.ts';
 import { cpuMs } from './measure.ts';
 
 export interface DirectPlan {
   /** Makes its tokens its own. */
   name: string;
-  addresses: string[];
-  token: string;
+  hosts: DirectHost[];
   tls: boolean;
   /** The place of the host of each job, in the order of submission. */
   jobs: number[];
   limits: DirectLimits;
+}
+
+export interface DirectHost {
+  address: string;
+  token: string;
 }
 
 export interface DirectLimits {
@@ -23,8 +26,8 @@ export interface DirectLimits {
   /** Simultaneous requests to all. */
   concurrency: number;
   timeoutMs: number;
-  /** A connection of its own for each request. */
-  cold: boolean;
+  /** How long the agent may hold its reply for the job's end. */
+  waitSeconds: number;
   /** Connections are kept when a host has no more jobs. */
   keep: boolean;
 }
@@ -32,19 +35,23 @@ export interface DirectLimits {
 const PROCESS = fileURLToPath(new URL('./direct.process.ts', import.meta.url));
 let runs = 0;
 
-export async function createDirectClient(fleet: SimulatedFleet) {
+export async function createDirectClient(hosts: DirectHost[], { tls = true } = {}) {
   const child: ChildProcess = fork(PROCESS, [], { serialization: 'advanced' });
   return {
     /** Loads it with jobs. @returns what lets it go: tells when it began, and resolves once all calls are over */
     async load(jobs: number[], limits: Partial<DirectLimits>) {
       const plan: DirectPlan = {
         name: `direct${++runs}`,
-        addresses: fleet.hosts.map(({ address }) => address),
-        token: fleet.token,
-        tls: fleet.fingerprint !== null,
-        jobs,
+        ...{ hosts, tls, jobs },
         limits: {
-          ...{ maxRequests: 4, rate: null, concurrency: 1_000, timeoutMs: 5_000, cold: false, keep: false },
+          ...{
+            maxRequests: 4,
+            rate: null,
+            concurrency: 1_000,
+            timeoutMs: 5_000,
+            waitSeconds: 0,
+            keep: false,
+          },
           ...limits,
         },
       };

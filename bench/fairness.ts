@@ -68,7 +68,7 @@ async function withFleet(deadCount: number, work: (scene: Scene) => Promise<Run>
 }
 
 async function runDirect({ fleet, dead, healthy, jobs }: Scene): Promise<Run> {
-  const client = await createDirectClient(fleet);
+  const client = await createDirectClient(fleet.hosts, fleet);
   try {
     const { go } = await client.load(jobs, { maxRequests: LIMITS.max_requests, rate: LIMITS.rate });
     await fleet.silence(dead);
@@ -87,7 +87,7 @@ async function runSluice({ fleet, dead, healthy, jobs }: Scene): Promise<Run> {
   const load = await createLoad(rig);
   try {
     await rig.api();
-    await load.register(fleet, LIMITS);
+    await load.register(fleet.hosts, LIMITS);
     await load.gate.close();
     // The hot host's first, one after the other in the order of the list.
     await load.submit(jobs.map((i) => fleet.hosts[i]!.name));

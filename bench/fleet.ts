@@ -50,7 +50,7 @@ export async function run({ short }: Options): Promise<Row[]> {
 
 async function plain(hosts: number) {
   const direct = await withFleet(hosts, false, async (fleet) => {
-    const client = await createDirectClient(fleet);
+    const client = await createDirectClient(fleet.hosts, fleet);
     try {
       return await callDirectly(client, fleet, JOBS_EACH);
     } finally {
@@ -64,7 +64,7 @@ async function plain(hosts: number) {
 /** One worker, so that the connections are kept where the next jobs are started. */
 async function overTls() {
   const direct = await withFleet(KEPT_HOSTS, true, async (fleet) => {
-    const client = await createDirectClient(fleet);
+    const client = await createDirectClient(fleet.hosts, fleet);
     try {
       const cold = await callDirectly(client, fleet, 1);
       return { cold, kept: await callDirectly(client, fleet, JOBS_EACH) };
@@ -117,7 +117,7 @@ async function withSluice<T>(
   const load = await createLoad(rig);
   try {
     await rig.api();
-    await load.register(fleet, { max_requests: MAX_REQUESTS });
+    await load.register(fleet.hosts, { max_requests: MAX_REQUESTS });
     await load.gate.close();
     let pids: number[] = [];
     return await work(async (jobsEach) => {

@@ -9,12 +9,18 @@ import { parseRedisUrl } from '../src/config/redis-url.ts';
 import { createKeys } from '../src/store/keys.ts';
 import { QUEUES } from '../src/store/queues.ts';
 import { connectForBlocking } from '../src/store/redis.ts';
-import type { SimulatedFleet } from '../test/helpers/simulated-agents.ts';
 import { API_KEY, type Rig } from './rig.ts';
 
 const CONNECTIONS = 32;
 /** The prefix that the configuration has by default. */
 const KEYS = createKeys('{sluice}');
+
+export interface LoadHost {
+  name: string;
+  address: string;
+  token: string;
+  tls: object;
+}
 
 export type Load = Awaited<ReturnType<typeof createLoad>>;
 
@@ -45,12 +51,12 @@ export async function createLoad(rig: Rig) {
   }
 
   return {
-    /** Registers every host of the fleet, and has each pinged once. */
-    async register(fleet: SimulatedFleet, limits: object): Promise<void> {
-      await inTurn(fleet.hosts, async ({ name }, i) => {
-        await call('PUT', `/v1/hosts/${name}`, { ...fleet.registration(i), ...limits });
-      });
-      await inTurn(fleet.hosts, ({ name }) => call('POST', `/v1/hosts/${name}:check`, {}));
+    /** Registers every host, and has each pinged once. */
+    async register(hosts: readonly LoadHost[], limits: object): Promise<void> {
+      await inTurn(hosts, ({ name, address, token, tls }) =>
+        call('PUT', `/v1/hosts/${name}`, { address, token, tls, ...limits }),
+      );
+      await inTurn(hosts, ({ name }) => call('POST', `/v1/hosts/${name}:check`, {}));
     },
     /** One job for each host named, in this order. @param command as the simulated agents understand it */
     submit: (hosts: readonly string[], command = 'true') =>

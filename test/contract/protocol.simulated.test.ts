@@ -10,12 +10,8 @@ describe.each([{ tls: true }, { tls: false }])('simulated agents, tls: $tls', ({
   const agents = createAgentPort();
   let fleet: SimulatedFleet;
   const host = (i: number) => {
-    const { name, address } = fleet.hosts[i]!;
-    const trust = tls ? {} : { tls: { dangerously_off: true as const } };
-    return dialHost(
-      { address, token: fleet.token, fingerprint: fleet.fingerprint ?? '' },
-      { name, ...trust },
-    );
+    const { name, address, token, tls: trust } = fleet.hosts[i]!;
+    return dialHost({ address, token, fingerprint: '' }, { name, tls: trust });
   };
   const seen = async (i: number) => (await fleet.counters())[i]!;
 

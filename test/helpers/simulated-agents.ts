@@ -2,7 +2,7 @@
  * A fleet of simulated Full agents, in processes of their own, hundreds of hosts each, which count what they see.
  *
  *     const fleet = await startSimulatedAgents({ hosts: 100, delayMs: [30, 70] });
- *     fleet.hosts[3]                                 // { name: 'sim-00003', address: '127.0.0.2:40123' }
+ *     fleet.hosts[3]                                 // { name: 'sim-00003', address: '127.0.0.2:40123', token, tls }
  *     await call('PUT', `/v1/hosts/${name}`, { ...fleet.registration(3), max_requests: 4 });
  *     await fleet.silence([7, 8]);                   // they take requests and answer none, until `revive([7, 8])`
  *     (await fleet.counters())[3].mostAtOnce         // counted at the host; see `simulated-agents.counters.ts`
@@ -72,6 +72,7 @@ export async function startSimulatedAgents(options: FleetOptions) {
   } = options;
   const token = 'simulated-agents-token';
   const certificate = tls ? await makeCertificate() : null;
+  const trust = certificate ? { fingerprint: certificate.fingerprint } : { dangerously_off: true as const };
   const share = Math.ceil(count / processes);
   const agents = await Promise.all(
     Array.from({ length: processes }, (_, i) =>
@@ -87,8 +88,7 @@ export async function startSimulatedAgents(options: FleetOptions) {
   );
   const hosts = agents
     .flatMap(({ addresses }) => addresses)
-    .map((address, i) => ({ name: `sim-${String(i).padStart(5, '0')}`, address }));
-  const tlsBody = certificate ? { fingerprint: certificate.fingerprint } : { dangerously_off: true };
+    .map((address, i) => ({ name: `sim-${String(i).padStart(5, '0')}`, address, token, tls: trust }));
 
   async function starts(): Promise<Start[][]> {
     return (await Promise.all(agents.map(({ command }) => command('starts')))).flat() as Start[][];
@@ -101,12 +101,15 @@ export async function startSimulatedAgents(options: FleetOptions) {
   }
 
   return {
+    /** Each with what `PUT /v1/hosts/{name}` wants of it. */
     hosts,
-    token,
-    /** Of the certificate, as the gateway writes it; null without TLS. */
-    fingerprint: certificate?.fingerprint ?? null,
     /** The body of a `PUT /v1/hosts/{name}`. */
-    registration: (i: number) => ({ address: hosts[i]!.address, token, tls: tlsBody }),
+    registration(i: number) {
+      const { name: _, ...body } = hosts[i]!;
+      return body;
+    },
+    /** Whether they speak TLS. */
+    tls,
     pids: agents.map(({ pid }) => pid),
     /** In the order of `hosts`. */
     async counters(): Promise<HostCounters[]> {
