@@ -25,6 +25,8 @@ export interface Config {
   /** Null: the default place. */
   dataDir: string | null;
   listen: { host: string; port: number };
+  /** Where a worker tells its metrics; null: nowhere. */
+  metricsListen: { host: string; port: number } | null;
   /** Null: plain HTTP. */
   tls: { certFile: string; keyFile: string; clientCaFile: string | null } | null;
   prefix: string;
@@ -150,6 +152,7 @@ function toConfig(
     secretKeyFile: values.secret_key_file ?? null,
     dataDir: values.data_dir ?? null,
     listen: splitHostAndPort(values.listen) ?? { host: '', port: 0 },
+    metricsListen: values.metrics_listen === undefined ? null : splitHostAndPort(values.metrics_listen),
     tls:
       tls.cert && tls.key
         ? { certFile: tls.cert, keyFile: tls.key, clientCaFile: tls.client_ca ?? null }

@@ -3,7 +3,7 @@ import { startApi } from '../api/main.ts';
 import { loadConfig } from '../config.ts';
 import { startWorkers } from '../workers/main.ts';
 import { joinGateway } from './gateway.ts';
-import { describeListenError } from './listen-error.ts';
+import { describeListenError, describeMetricsListenError } from './listen-error.ts';
 import { closeAll, listenForStop } from './stopping.ts';
 import { checkTlsFiles } from './tls-files.ts';
 import { packageVersion } from './version.ts';
@@ -35,18 +35,24 @@ export async function serveApi(options: ApiOptions): Promise<void> {
 
 export async function serveWorkers(): Promise<void> {
   const config = loadConfig();
-  await serve(async () => {
-    const workers = await startWorkers({ config, ...(await joinGateway(config)) });
-    console.log('sluice worker is at work');
+  await serve(async (onGivenUp) => {
+    const gateway = await joinGateway(config);
+    const workers = await startWorkers({ config, ...gateway, onGivenUp }).catch((error: unknown) => {
+      throw describeMetricsListenError(error, config);
+    });
+    const told = workers.metricsUrl === null ? '' : `, and tells how at ${workers.metricsUrl}/metrics`;
+    console.log(`sluice worker is at work${told}`);
     return workers;
   });
 }
 
 /** Listens for signals before anything is started, and stops what was started even when a signal came meanwhile. */
-async function serve(start: () => Promise<{ close(): Promise<void> }>): Promise<void> {
+async function serve(
+  start: (onGivenUp: (error: Error) => void) => Promise<{ close(): Promise<void> }>,
+): Promise<void> {
   const stopping = listenForStop();
   try {
-    const program = await start();
+    const program = await start(stopping.now);
     await stopping.requested;
     await closeAll([() => program.close()]);
   } finally {

@@ -14,6 +14,8 @@ export interface Stopping {
   done(): void;
 }
 
+/** How long a program that failed may take to end in order, in ms: what is broken may never let go. */
+const FAILED_MS = 20_000;
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 export function listenForStop(): Stopping {
@@ -32,6 +34,7 @@ export function listenForStop(): Stopping {
     now(error) {
       console.error(`sluice: ${error.message}`);
       process.exitCode = 1;
+      setTimeout(() => process.exit(1), FAILED_MS).unref();
       controller.abort();
     },
     done() {

@@ -7,6 +7,7 @@
 import { startApi } from '../api/main.ts';
 import { readOrMakeSecretKey, readSecretKey } from '../config/secret-key.ts';
 import { type Config, inheritedEnvironment, loadConfig } from '../config.ts';
+import { createProcessMetrics } from '../metrics/process.ts';
 import { createApiKeyStore } from '../store/api-keys.ts';
 import { createHostStore } from '../store/hosts.ts';
 import { createKeys } from '../store/keys.ts';
@@ -16,7 +17,7 @@ import { startWorkers } from '../workers/main.ts';
 import { commandName } from './command-name.ts';
 import { Failure } from './failure.ts';
 import { checkStore, createLog, type Gateway, readKey, withRedis } from './gateway.ts';
-import { describeListenError } from './listen-error.ts';
+import { describeListenError, describeMetricsListenError } from './listen-error.ts';
 import { closeAll, listenForStop, type Stopping } from './stopping.ts';
 import { checkTlsFiles } from './tls-files.ts';
 import { closedToOthers, type DataDir, dataDirAt, lockDataDir, prepareDataDir } from './up/data-dir.ts';
@@ -52,7 +53,7 @@ export async function up(options: UpOptions): Promise<void> {
   const stopping = listenForStop();
   try {
     const gateway = await startStore(config, data, stopping, closers);
-    const url = await startPrograms(config, gateway, closers);
+    const url = await startPrograms(config, gateway, stopping, closers);
     await withRedis(gateway.redisAddress, (redis) => {
       const keys = createKeys(config.prefix);
       return ensureFirstKey(createApiKeyStore({ redis, keys, sealer: gateway.sealer }), data.keyFile, url);
@@ -105,10 +106,19 @@ async function startStore(
 }
 
 /** @returns where the API is to be found */
-async function startPrograms(config: Config, gateway: Gateway, closers: Closers): Promise<string> {
-  const workers = await startWorkers({ config, ...gateway });
+async function startPrograms(
+  config: Config,
+  gateway: Gateway,
+  stopping: Stopping,
+  closers: Closers,
+): Promise<string> {
+  // One process, one registry: either's `/metrics` tells of both.
+  const shared = { config, ...gateway, metrics: createProcessMetrics() };
+  const workers = await startWorkers({ ...shared, onGivenUp: stopping.now }).catch((error: unknown) => {
+    throw describeMetricsListenError(error, config);
+  });
   closers.push(() => workers.close());
-  const api = await startApi({ config, version: packageVersion(), ...gateway }).catch((error: unknown) => {
+  const api = await startApi({ ...shared, version: packageVersion() }).catch((error: unknown) => {
     throw describeListenError(error, config.listen);
   });
   closers.push(() => api.close());

@@ -187,6 +187,14 @@ export const Settings = Type.Object(
       setting('SLUICE_LISTEN', 'Address and port of the API', { default: '127.0.0.1:7788' }),
     ),
     tls: Tls,
+    metrics_listen: Type.Optional(
+      hostAndPort(
+        setting(
+          'SLUICE_METRICS_LISTEN',
+          'Address and port of `/metrics`, `/livez` and `/readyz` of a worker; without it there are none',
+        ),
+      ),
+    ),
     prefix: text(
       /^\{[A-Za-z0-9._-]{1,64}\}$/,
       'must be one word in braces, such as {sluice}',

@@ -6,19 +6,21 @@
  * what is overdue. Order is not kept: a receiver goes by `data.version`.
  */
 import { createHash } from 'node:crypto';
-import { type ConnectionOptions, Queue, type Job as WakeUp, Worker } from 'bullmq';
+import { Queue } from 'bullmq';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import { QUEUES } from '../store/queues.ts';
+import type { Redis } from '../store/redis.ts';
 import type { EndpointStore } from '../store/webhooks.ts';
 import { type AttemptDeps, createAttempt } from './deliver/attempt.ts';
 import { drainOrigin } from './deliver/drain.ts';
 import { type ExpandDeps, expandOutbox } from './deliver/expand.ts';
+import { createQueueWorker, type QueueWorker } from './queue.ts';
 
 export interface DelivererDeps extends ExpandDeps, AttemptDeps {
   deliveries: DeliveryStore;
   endpoints: Pick<EndpointStore, 'list' | 'get' | 'secrets' | 'disable'>;
   /** A connection that never gives up (`connectForBlocking`). */
-  connection: ConnectionOptions;
+  connection: Redis;
   /** `keys.queuePrefix` */
   queuePrefix: string;
   /** Requests under way to one origin at once, in all processes. */
@@ -36,7 +38,7 @@ export interface Deliverer {
   expand(): Promise<void>;
   /** The same, for the sweep: brings back what was left when a wake-up got lost. */
   sweepDeliveries(): Promise<void>;
-  start(): void;
+  start(): QueueWorker;
   /** Waits for the attempts under way. */
   close(): Promise<void>;
 }
@@ -61,26 +63,10 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
     streams: { events: { maxLen: 1_000 } },
     defaultJobOptions: { removeOnComplete: true, removeOnFail: true },
   });
-  const worker = new Worker<Origin>(QUEUES.deliver, work, {
-    connection,
-    prefix,
-    autorun: false,
-    concurrency: deps.concurrency,
-    lockDuration: 10_000,
-    stalledInterval: 5_000,
-    maxStalledCount: 1_000_000,
-    removeOnComplete: { count: 0 },
-    removeOnFail: { count: 0 },
-  });
+  let worker: QueueWorker | null = null;
   // Nothing more to do about any of them: what is still due comes back by its lease and the sweep.
   const complain = (event: string) => (err: unknown) => log.warn({ err }, event);
   queue.on('error', complain('webhook.queue.failed'));
-  worker.on('error', complain('webhook.worker.failed'));
-  worker.on('failed', (_, error) => complain('webhook.run.failed')(error));
-  // A run whose lock is lost goes on elsewhere: it claims nothing more here.
-  worker.on('lockRenewalFailed', (ids) => {
-    for (const id of ids) worker.cancelJob(id, 'lock lost');
-  });
 
   const expand = oneAtATime(async () => {
     await expandOutbox(deps);
@@ -92,17 +78,20 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
     expand,
     sweepDeliveries: expand,
     start() {
-      worker.run().catch(complain('webhook.worker.failed'));
+      const { concurrency } = deps;
+      worker = createQueueWorker<Origin>({
+        ...{ queue: QUEUES.deliver, run, concurrency, connection, prefix, log },
+      });
+      return worker;
     },
     async close() {
       closing.abort();
-      await worker.close();
+      await worker?.close();
       await queue.close();
     },
   };
 
-  /** BullMQ makes the signal only for a function with three parameters. */
-  async function work({ data: { origin } }: WakeUp<Origin>, _token?: string, signal?: AbortSignal) {
+  async function run({ origin }: Origin, lost: AbortSignal): Promise<void> {
     if (origin === undefined) return expand();
     const drain = {
       deliveries,
@@ -111,8 +100,7 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
       leaseMs: deps.leaseMs ?? deps.timeoutMs + LEASE_MARGIN_MS,
       onError: complain('webhook.delivery.unrecorded'),
     };
-    const stop = signal ? AbortSignal.any([signal, closing.signal]) : closing.signal;
-    const next = await drainOrigin(drain, origin, stop);
+    const next = await drainOrigin(drain, origin, AbortSignal.any([lost, closing.signal]));
     if (!next) return;
     // The same moment of the same origin is woken for once, however many runs end before it.
     const jobId = `${createHash('sha1').update(origin).digest('hex')}-${next.at}`;

@@ -11,6 +11,7 @@ import type { Keys } from '../store/keys.ts';
 import type { Redis } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createEndpointStore } from '../store/webhooks.ts';
+import type { AttemptDeps } from './deliver/attempt.ts';
 import { createDeliverer } from './deliver.ts';
 
 const CONNECT_MS = 10_000;
@@ -30,9 +31,10 @@ export function createDelivery(deps: {
     apiKey: string | null;
     callbackSecret: string | null;
   };
+  onAttempted: AttemptDeps['onAttempted'];
   log: Logger;
 }) {
-  const { redis, keys, jobs, hosts, sealer, config, log } = deps;
+  const { redis, keys, jobs, hosts, sealer, config, onAttempted, log } = deps;
   const { timeoutMs, scheduleSeconds } = config.webhooks;
   const admin =
     config.apiKey === null
@@ -57,6 +59,7 @@ export function createDelivery(deps: {
     perOrigin: PER_ORIGIN,
     timeoutMs,
     concurrency: CONCURRENCY,
+    onAttempted,
     log,
   });
   return {

@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Config } from '../config.ts';
 import type { Job } from '../job/record.ts';
+import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts';
 import { createAgentPort } from '../net/agents.ts';
 import { createBudget } from '../store/budget.ts';
 import { createFeed } from '../store/feed.ts';
@@ -17,10 +18,14 @@ import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
 import { createMailbox } from '../store/mailbox.ts';
-import { createQueues, QUEUES } from '../store/queues.ts';
+import { nextDue } from '../store/queue-watch.ts';
+import { createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
+import { createReadiness } from '../store/readiness.ts';
 import { connectForBlocking, connectForRequests, type RedisAddress } from '../store/redis.ts';
 import { envPlace, type Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
+import { createSurveyStore } from '../store/survey.ts';
+import { createVitals } from '../store/vitals.ts';
 import { createCommit } from './commit.ts';
 import { createContact } from './contact.ts';
 import { createDelivery } from './delivery.ts';
@@ -36,13 +41,19 @@ import { createPoll } from './follow/poll.ts';
 import { createSilence } from './follow/silence.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
+import { createLiveness, type Liveness, type LivenessThresholds } from './liveness.ts';
+import { measureWorkers } from './metrics.ts';
+import { openOperating } from './operating.ts';
 import { createQueueWorker } from './queue.ts';
+import { createSurvey } from './survey.ts';
 import { createSweep } from './sweep.ts';
 
 /** How long a stop waits for what is under way (a question, a grace of a cancel, a Redis that is away), in ms. */
 const PATIENCE_MS = 12_000;
 
 export interface Workers {
+  /** Where their metrics and health are told; null: nowhere. */
+  metricsUrl: string | null;
   /** Starts nothing new, finishes what is under way, leaves the rest to others. */
   close(): Promise<void>;
 }
@@ -51,6 +62,7 @@ export interface WorkersDeps {
   config: Pick<
     Config,
     | 'prefix'
+    | 'metricsListen'
     | 'heldHosts'
     | 'dispatchConcurrency'
     | 'pollConcurrency'
@@ -62,9 +74,23 @@ export interface WorkersDeps {
   redisAddress: RedisAddress;
   sealer: Sealer;
   log: Logger;
+  /** The workers can no longer do their work and cannot mend themselves: the process should end. */
+  onGivenUp: (error: Error) => void;
+  /** Those of this process, where another program runs in it too. */
+  metrics?: ProcessMetrics;
+  liveness?: LivenessThresholds;
 }
 
-export async function startWorkers({ config, redisAddress, sealer, log }: WorkersDeps): Promise<Workers> {
+/** @throws Error of Node's `listen`, such as EADDRINUSE, for `metricsListen`; nothing is left open then */
+export async function startWorkers({
+  config,
+  redisAddress,
+  sealer,
+  log,
+  onGivenUp,
+  metrics = createProcessMetrics(),
+  liveness: thresholds,
+}: WorkersDeps): Promise<Workers> {
   const owner = randomUUID();
   const stop = new AbortController();
   const keys = createKeys(config.prefix);
@@ -75,22 +101,38 @@ export async function startWorkers({ config, redisAddress, sealer, log }: Worker
     connection.on('error', (err: Error) => log.warn({ err }, 'redis.error'));
   }
   await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
+  const disconnect = () => {
+    for (const connection of [redis, producer, subscriber]) connection.disconnect();
+  };
+  // Told over the connection that fails fast: a scrape must end, with Redis away too.
+  const vitals = createVitals({ redis: producer, keys });
+  metrics.watch(vitals.read);
+  let liveness: Liveness | null = null;
+  const operating = await openOperating(config.metricsListen, {
+    registry: metrics.registry,
+    readiness: createReadiness({ redis: producer }),
+    stuck: () => liveness?.stuck() ?? [],
+  }).catch((error: unknown) => {
+    disconnect();
+    throw error;
+  });
 
-  const { wake, schedules, close: closeQueues } = createQueues(producer, keys.queuePrefix);
+  const { wake, schedules, nudge, close: closeQueues } = createQueues(producer, keys.queuePrefix);
   const stored = { redis, keys };
   const onTold = () => void wake.deliver().catch((err: unknown) => log.warn({ err }, 'deliver.not_woken'));
   const onFreed = (host: string) =>
     void wake.dispatch(host).catch((err: unknown) => log.warn({ host, err }, 'dispatch.not_woken'));
   const jobs = createJobStore({ ...stored, onTold, onFreed });
-  const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns });
+  const { onHostChange, onRequest, onLimited } = metrics;
+  const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns, onHostChange });
   const mailbox = createMailbox(stored);
   const followed = createFollowed(stored);
   const inSlot = createInSlot({ slots: createSlotStore(stored) });
   const leases = createLeases(stored);
   const feed = await createFeed({ redis, subscriber, keys });
-  const agents = createAgentPort();
+  const agents = createAgentPort({ onRequest });
 
-  const budget = createBudget(stored);
+  const budget = createBudget({ ...stored, onWait: (what) => onLimited('rate', what) });
   const contact = createContact({ hosts, followed, agents, budget, wake, log });
   const onFollowed = (job: Job) => {
     if (job.started_by === 'full') holds.want(job.host);
@@ -99,6 +141,7 @@ export async function startWorkers({ config, redisAddress, sealer, log }: Worker
   const commit = createCommit({ jobs, agents, contact, onFollowed, log });
   const hold = createHeld({ jobs, followed, agents, contact, inSlot, commit });
   const holds = createHolds({ followed, leases, feed, wake, hold, limit: config.heldHosts, owner, log });
+  const { onRepair, onAttempted, watch: watchWorkers } = measureWorkers(metrics.registry, { holds });
 
   const deadline = createDeadline({ jobs, agents, contact, commit });
   const startFailed = createStartFailure({ jobs, agents, contact, commit, log });
@@ -115,7 +158,7 @@ export async function startWorkers({ config, redisAddress, sealer, log }: Worker
     start,
     wake,
     accepted,
-    onLimited: () => undefined,
+    onLimited,
     stopping: stop.signal,
     log,
   });
@@ -136,21 +179,40 @@ export async function startWorkers({ config, redisAddress, sealer, log }: Worker
     createQueueWorker({
       ...shared,
       queue: QUEUES.dispatch,
-      run: drain,
+      run: ({ host }: HostWakeUp) => drain(host),
       concurrency: config.dispatchConcurrency,
     }),
-    createQueueWorker({ ...shared, queue: QUEUES.follow, run: poll, concurrency: config.pollConcurrency }),
+    createQueueWorker({
+      ...shared,
+      queue: QUEUES.follow,
+      run: ({ host }: HostWakeUp) => poll(host),
+      concurrency: config.pollConcurrency,
+    }),
   ];
-  const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, log });
+  const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, onAttempted, log });
   const sweep = createSweep({
     ...{ jobs, mailbox, followed, leases, wake, deadline, contact, silence, owner, log },
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
+    onSwept: vitals.swept,
   });
-  delivery.deliverer.start();
+  const survey = createSurvey({
+    ...{ survey: createSurveyStore(stored), followed, jobs, leases, vitals, owner, log },
+  });
+  const watched = [...workers, delivery.deliverer.start()];
+  liveness = createLiveness({
+    workers: watched,
+    nextDue: (queue) => nextDue(producer, keys.queuePrefix, queue),
+    ...{ nudge, onRepair, onGivenUp, thresholds, log },
+  });
+  watchWorkers(watched);
+  liveness.start();
   sweep.start();
-  log.info({ owner }, 'workers.started');
+  survey.start();
+  log.info({ owner, ...(operating && { metrics: operating.url }) }, 'workers.started');
 
   async function finish(): Promise<void> {
+    liveness?.close();
+    await survey.close();
     await sweep.close();
     await Promise.all(workers.map((worker) => worker.close()));
     await holds.close();
@@ -162,6 +224,7 @@ export async function startWorkers({ config, redisAddress, sealer, log }: Worker
   }
 
   return {
+    metricsUrl: operating?.url ?? null,
     async close() {
       stop.abort();
       const cut = pause(PATIENCE_MS, 'cut', { ref: false });
@@ -169,7 +232,9 @@ export async function startWorkers({ config, redisAddress, sealer, log }: Worker
         // Nothing is lost: what was under way is leased, and another worker takes it over when the lease ends.
         log.warn({ owner }, 'workers.stop_cut_short');
       }
-      for (const connection of [redis, producer, subscriber]) connection.disconnect();
+      // Up to here it says that the process lives.
+      await operating?.close();
+      disconnect();
       log.info({ owner }, 'workers.stopped');
     },
   };

@@ -4,36 +4,37 @@
  *
  * Measured by the defaults of BullMQ: 59 s until a killed worker's job ran again; by these: 9 s.
  */
-import { Worker } from 'bullmq';
+import { type Job, Worker } from 'bullmq';
 import type { Logger } from 'pino';
-import type { HostWakeUp, QueueName } from '../store/queues.ts';
+import { NUDGE, type QueueName } from '../store/queues.ts';
 import type { Redis } from '../store/redis.ts';
 
 export interface QueueWorker {
+  queue: QueueName;
+  concurrency: number;
+  /** How many runs are under way. */
+  running(): number;
+  /** Leaves the worker that fetches no more to itself and starts another, over fresh connections. */
+  recreate(): void;
   /** Stops fetching and waits for what runs. */
   close(): Promise<void>;
 }
 
-export function createQueueWorker(deps: {
+export function createQueueWorker<WakeUp extends object>(deps: {
   queue: QueueName;
-  run: (host: string) => Promise<void>;
+  /** `lost` is aborted when somebody else may have taken the wake-up over. */
+  run: (wakeUp: WakeUp, lost: AbortSignal) => Promise<void>;
   concurrency: number;
   connection: Redis;
   prefix: string;
   log: Logger;
 }): QueueWorker {
   const { queue, run, concurrency, connection, prefix, log } = deps;
-  const worker = new Worker<HostWakeUp>(
-    queue,
-    async (job) => {
-      try {
-        await run(job.data.host);
-      } catch (error) {
-        // Not thrown on: the records are the truth, and the sweep wakes whoever still waits.
-        log.error({ queue, host: job.data.host, err: error }, 'queue.run_failed');
-      }
-    },
-    {
+  let running = 0;
+  let worker = start();
+
+  function start(): Worker<WakeUp> {
+    const started = new Worker<WakeUp>(queue, work, {
       connection,
       prefix,
       concurrency,
@@ -43,8 +44,39 @@ export function createQueueWorker(deps: {
       drainDelay: 5,
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },
+    });
+    started.on('error', (error) => log.warn({ queue, err: error }, 'queue.error'));
+    started.on('lockRenewalFailed', (ids) => {
+      for (const id of ids) started.cancelJob(id, 'lock lost');
+    });
+    return started;
+  }
+
+  /** BullMQ makes the signal only for a function with three parameters. */
+  async function work({ name, data }: Job<WakeUp>, _token?: string, lost?: AbortSignal): Promise<void> {
+    if (name === NUDGE) return;
+    running++;
+    try {
+      await run(data, lost ?? new AbortController().signal);
+    } catch (error) {
+      // Not thrown on: the records are the truth, and the sweep wakes whoever still waits.
+      log.error({ queue, ...(data as object), err: error }, 'queue.run_failed');
+    } finally {
+      running--;
+    }
+  }
+
+  return {
+    queue,
+    concurrency,
+    running: () => running,
+    recreate() {
+      // Not waited for: what it hangs on may never answer. Its runs go on, and what they do may be done twice.
+      worker.close(true).catch((error: unknown) => log.warn({ queue, err: error }, 'queue.error'));
+      // Commands under way are sent again on the new connection.
+      connection.disconnect(true);
+      worker = start();
     },
-  );
-  worker.on('error', (error) => log.warn({ queue, err: error }, 'queue.error'));
-  return { close: () => worker.close() };
+    close: () => worker.close(),
+  };
 }

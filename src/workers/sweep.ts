@@ -37,11 +37,12 @@ export function createSweep(deps: {
   contact: Pick<Contact, 'target'>;
   silence: Pick<Silence, 'ofHost'>;
   sweepDeliveries: () => Promise<void>;
+  /** A sweep has ended well. */
+  onSwept: () => Promise<void>;
   owner: string;
   log: Logger;
 }): Sweep {
-  const { jobs, mailbox, followed, leases, wake, deadline, contact, silence, sweepDeliveries, owner, log } =
-    deps;
+  const { jobs, mailbox, followed, leases, wake, deadline, contact, silence, owner, log } = deps;
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | null = null;
   let count = 0;
@@ -55,11 +56,12 @@ export function createSweep(deps: {
     for (const job of await overdue('expiring')) {
       if (await jobs.remove(job)) log.info({ job: job.id }, 'job.removed');
     }
-    await sweepDeliveries();
+    await deps.sweepDeliveries();
     if (count++ % SELDOM === 0) {
       await wakeUnasked();
       await rescueStranded();
     }
+    await deps.onSwept();
   }
 
   /** A start that nobody has in hand: its slot was lost with the last second of a Redis that crashed. */

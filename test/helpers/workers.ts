@@ -9,6 +9,7 @@ import { until } from './until.ts';
 
 export const TEST_CONFIG: WorkersDeps['config'] = {
   prefix: '{sluice}',
+  metricsListen: null,
   heldHosts: 500,
   dispatchConcurrency: 100,
   pollConcurrency: 100,
@@ -23,12 +24,17 @@ export function startTestWorkers(
   redisUrl: string,
   stores: Stores,
   config: Partial<WorkersDeps['config']> = {},
+  more: Partial<Pick<WorkersDeps, 'onGivenUp' | 'metrics' | 'liveness'>> = {},
 ): Promise<Workers> {
   const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
   return startWorkers({
     config: { ...TEST_CONFIG, ...config },
     redisAddress: parseRedisUrl(redisUrl),
     sealer: stores.sealer,
+    onGivenUp: (error) => {
+      throw error;
+    },
+    ...more,
     log,
   });
 }

@@ -22,6 +22,9 @@ beforeAll(async () => {
     config: TEST_CONFIG,
     redisAddress: parseRedisUrl(redis.url),
     sealer: api.sealer,
+    onGivenUp: (error) => {
+      throw error;
+    },
     log,
   });
   const tls = { fingerprint: agent.fingerprint };

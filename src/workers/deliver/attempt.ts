@@ -23,6 +23,8 @@ export interface AttemptDeps {
   callbackSecret: (owner: string) => Promise<string | null>;
   sender: Pick<WebhookSender, 'send'>;
   schedule: Schedule;
+  /** What an attempt came to; for metrics. */
+  onAttempted?: ((result: Verdict['kind'] | 'superseded') => void) | undefined;
   log: Logger;
 }
 
@@ -45,7 +47,9 @@ export function createAttempt(deps: AttemptDeps): (claimed: Claimed) => Promise<
       await endpoints.disable(delivery.target, 'the receiver answered 410 Gone');
     }
     const settled = await deliveries.settle(claimed, attempt, verdict);
-    logAttempt(delivery, attempt, settled ? verdict.kind : 'superseded');
+    const result = settled ? verdict.kind : 'superseded';
+    deps.onAttempted?.(result);
+    logAttempt(delivery, attempt, result);
   };
 
   async function findReceiver({ target, owner, url }: Delivery): Promise<Receiver> {

@@ -1,0 +1,140 @@
+/**
+ * The survey: every few seconds one process looks at all hosts with jobs and notes for every scrape how long jobs have
+ * waited and how late questions are. It changes nothing and repairs nothing: that is the sweep's.
+ */
+
+import type { Logger } from 'pino';
+import { decodeTime } from 'ulid';
+import type { Followed } from '../store/followed.ts';
+import type { JobStore } from '../store/jobs.ts';
+import type { Leases } from '../store/leases.ts';
+import { type HostQueue, PAGE, type SurveyStore, type Whereabouts } from '../store/survey.ts';
+import type { VitalsStore } from '../store/vitals.ts';
+
+const EVERY_MS = 10_000;
+/** A process that died in a survey keeps others from it for so long, in ms. */
+const LEASE_MS = 30_000;
+/** A survey may take so large a part of the time: with very many hosts it comes less often. */
+const PART = 0.05;
+/** A question is called late beyond this, in ms: a poll is woken twice a second at best. */
+const LATE_MS = 5_000;
+/** Records read at most to find out how long the oldest job has waited. */
+const LOOKS = 200;
+/** A wait that is told in the log, with its host, which no metric names. */
+const LONG_WAIT_MS = 60_000;
+const MAX_HOSTS = 100_000;
+
+export interface SurveyLoop {
+  start(): void;
+  close(): Promise<void>;
+}
+
+export function createSurvey(deps: {
+  survey: SurveyStore;
+  followed: Pick<Followed, 'hosts'>;
+  jobs: Pick<JobStore, 'get' | 'events' | 'now'>;
+  leases: Pick<Leases, 'claim'>;
+  vitals: Pick<VitalsStore, 'surveyed'>;
+  owner: string;
+  log: Logger;
+}): SurveyLoop {
+  const { survey, followed, jobs, leases, vitals, owner, log } = deps;
+  let timer: NodeJS.Timeout | undefined;
+  let surveying: Promise<void> = Promise.resolve();
+  let closed = false;
+
+  async function look(): Promise<void> {
+    if (!(await leases.claim('survey', owner, LEASE_MS))) return;
+    const queues: HostQueue[] = [];
+    for (let page = 0, isLast = false; !isLast && !closed; page++) {
+      const hosts = await survey.armedHosts(page);
+      if (hosts.length > 0) queues.push(...(await survey.queues(hosts)));
+      isLast = hosts.length < PAGE;
+    }
+    const waiting = {
+      up: await waitingAt(queues, 'up'),
+      away: await waitingAt(queues, 'away'),
+      draining: await waitingAt(queues, 'draining'),
+    };
+    const polls = await latePolls();
+    await vitals.surveyed({ waiting, polls, deliveries: { lagMs: await survey.deliveryLagMs() } });
+  }
+
+  async function waitingAt(queues: HostQueue[], whereabouts: Whereabouts) {
+    const here = queues.filter((queue) => queue.whereabouts === whereabouts);
+    const { oldestMs, host } = await oldest(here);
+    if (oldestMs > LONG_WAIT_MS && whereabouts === 'up') {
+      log.info(
+        { host, waits_ms: oldestMs, jobs: here.find((queue) => queue.host === host)?.jobs },
+        'survey.long_wait',
+      );
+    }
+    return { jobs: here.reduce((sum, queue) => sum + queue.jobs, 0), oldestMs };
+  }
+
+  /**
+   * A job cannot have waited for longer than it exists, so only the records of the oldest ones are read: until no other
+   * job can have waited longer than the one that was found.
+   */
+  async function oldest(queues: HostQueue[]): Promise<{ oldestMs: number; host: string | undefined }> {
+    const now = await jobs.now();
+    let since = now;
+    let host: string | undefined;
+    for (const queue of queues) {
+      if (queue.since !== null && queue.since < since) [since, host] = [queue.since, queue.host];
+    }
+    const ends = queues.flatMap((queue) =>
+      queue.ends.map((id) => ({ id, host: queue.host, born: bornAt(id) })),
+    );
+    ends.sort((one, other) => one.born - other.born);
+    for (const end of ends.slice(0, LOOKS)) {
+      if (end.born >= since) break;
+      const from = await mayStartSince(end.id);
+      if (from !== null && from < since) [since, host] = [from, end.host];
+    }
+    return { oldestMs: now - since, host };
+  }
+
+  async function mayStartSince(id: string): Promise<number | null> {
+    const [job, events] = await Promise.all([jobs.get(id), jobs.events(id)]);
+    // Put back after a failed start, it waits from then on.
+    return job && Math.max(job.created_at, job.not_before ?? 0, events.at(-1)?.at ?? 0);
+  }
+
+  async function latePolls(): Promise<{ lateMs: number; lateHosts: number }> {
+    const hosts = await followed.hosts(MAX_HOSTS);
+    let lateMs = 0;
+    let lateHosts = 0;
+    for (let i = 0; i < hosts.length && !closed; i += PAGE) {
+      for (const late of await survey.latePolls(hosts.slice(i, i + PAGE))) {
+        lateMs = Math.max(lateMs, late.lateMs);
+        if (late.lateMs > LATE_MS) lateHosts++;
+      }
+    }
+    return { lateMs, lateHosts };
+  }
+
+  function schedule(inMs: number): void {
+    if (closed) return;
+    timer = setTimeout(() => {
+      const began = performance.now();
+      surveying = look()
+        .catch((error: unknown) => log.warn({ err: error }, 'survey.failed'))
+        .finally(() => schedule(Math.max(EVERY_MS, (performance.now() - began) / PART)));
+    }, inMs);
+  }
+
+  return {
+    start: () => schedule(1_000 * Math.random()),
+    async close() {
+      closed = true;
+      clearTimeout(timer);
+      await surveying;
+    },
+  };
+}
+
+/** A job's id is `job_` and a ULID. */
+function bornAt(id: string): number {
+  return decodeTime(id.slice(-26));
+}
