@@ -8,6 +8,8 @@ export interface HostCounters {
   requests: Record<Kind, number>;
   /** Simultaneous requests; held status requests apart, because they take no slot of `max_requests`. */
   mostAtOnce: number;
+  /** What they were, and when. */
+  atMost: { at: number; kinds: Kind[] };
   mostHeldAtOnce: number;
   /** The most requests that began within any `periodMs`. */
   mostInPeriod: number;
@@ -31,22 +33,28 @@ export function createCounters(periodMs: number) {
   const starts: Start[] = [];
   let arrivals = createWindow(periodMs);
   let seen = nothing();
-  let atOnce = 0;
+  const underWay = new Map<symbol, Kind>();
   let heldAtOnce = 0;
 
   return {
     /** A request came. @returns to be called before it is answered, and when its client is gone: once counts */
     begin(kind: Kind, held: boolean): () => void {
       seen.requests[kind]++;
-      seen.mostInPeriod = Math.max(seen.mostInPeriod, arrivals.add(now()));
+      const at = now();
+      seen.mostInPeriod = Math.max(seen.mostInPeriod, arrivals.add(at));
+      const request = Symbol();
       if (held) seen.mostHeldAtOnce = Math.max(seen.mostHeldAtOnce, ++heldAtOnce);
-      else seen.mostAtOnce = Math.max(seen.mostAtOnce, ++atOnce);
+      else underWay.set(request, kind);
+      if (underWay.size > seen.mostAtOnce) {
+        seen.mostAtOnce = underWay.size;
+        seen.atMost = { at, kinds: [...underWay.values()] };
+      }
       let over = false;
       return () => {
         if (over) return;
         over = true;
         if (held) heldAtOnce--;
-        else atOnce--;
+        else underWay.delete(request);
       };
     },
     executed(token: string): number {
@@ -76,6 +84,7 @@ function nothing(): HostCounters {
   return {
     requests: { ping: 0, run: 0, status: 0, cancel: 0, logs: 0 },
     mostAtOnce: 0,
+    atMost: { at: 0, kinds: [] },
     mostHeldAtOnce: 0,
     mostInPeriod: 0,
     running: 0,

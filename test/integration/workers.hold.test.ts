@@ -3,6 +3,7 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Workers } from '../../src/workers/main.ts';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
+import { type SimulatedFleet, startSimulatedAgents } from '../helpers/simulated-agents.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 import { until } from '../helpers/until.ts';
 import { endOf, startTestWorkers, stateOf } from '../helpers/workers.ts';
@@ -11,6 +12,7 @@ let redis: TestRedis;
 let stores: Stores;
 const workers: Workers[] = [];
 const agents: RealAgent[] = [];
+let fleet: SimulatedFleet | undefined;
 
 beforeAll(async () => {
   redis = await startRedis();
@@ -21,6 +23,7 @@ beforeAll(async () => {
 afterAll(async () => {
   for (const one of workers) await one.close();
   for (const agent of agents) await agent.stop();
+  await fleet?.stop();
   await stores?.close();
   await redis?.stop();
 });
@@ -65,3 +68,14 @@ it('leaves a host that does not answer alone until it is due', async () => {
   await until(() => Date.now() > due, { timeoutMs: 20_000 });
   expect((await stores.hosts.health('gone')).failures).toBe(failures);
 }, 70_000);
+
+it('asks within the limit of its host where it does not wait', async () => {
+  fleet = await startSimulatedAgents({ hosts: 1, processes: 1, tls: false, delayMs: [40, 80] });
+  await stores.hosts.put('narrow', { ...fleet.registration(0), max_requests: 1 });
+  const jobs = Array.from({ length: 25 }, () => newJob({ host: 'narrow', command: 'sleep 0.2' }));
+  const submitted = await Promise.all(jobs.map((job) => stores.submit(job)));
+  for (const { id } of submitted) await endOf(stores, id);
+  const [seen] = await fleet.counters();
+  expect(seen?.mostHeldAtOnce).toBe(1);
+  expect(seen?.mostAtOnce, seen?.atMost.kinds.join()).toBe(1);
+}, 60_000);

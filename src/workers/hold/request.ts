@@ -1,7 +1,7 @@
 /**
  * The held request itself: asks a Full agent about all running jobs of the host and waits there for a change.
  * A job that the agent was not asked about before is asked about without waiting first, because its end may lie
- * before the cursor.
+ * before the cursor. What is not held (that first question, a ping) takes a slot of the host like any request.
  */
 import { setTimeout as pause } from 'node:timers/promises';
 import type { AgentPort, DialHost } from '../../job/agent-port.ts';
@@ -18,6 +18,8 @@ import type { Contact, Target } from '../contact.ts';
 const HELD_SECONDS = 25;
 /** How long a slot is waited for to read the output of a job that ended. */
 const PATIENCE_MS = 10_000;
+/** And to ask without waiting: without one the host is asked by interval. */
+const QUESTION_PATIENCE_MS = 2_000;
 /** After an answer that changed nothing. */
 const UNCHANGED_PAUSE_MS = 500;
 
@@ -35,7 +37,7 @@ export function createHeld(deps: {
   jobs: Pick<JobStore, 'getMany' | 'now'>;
   followed: Pick<Followed, 'of' | 'askAt'>;
   agents: Pick<AgentPort, 'ask'>;
-  contact: Pick<Contact, 'target' | 'facts' | 'attempt'>;
+  contact: Pick<Contact, 'target' | 'known' | 'facts' | 'attempt'>;
   inSlot: InSlot;
   commit: Commit;
 }): Held {
@@ -54,7 +56,7 @@ export function createHeld(deps: {
         if (!target || stop.aborted || isLeftAlone(target)) break;
         const present = await running(host);
         if (present.length === 0) break;
-        const facts = await contact.facts(target);
+        const facts = contact.known(target) ?? (await asAnyRequest(target, () => contact.facts(target)));
         if (!facts.capabilities.includes('status_wait')) break;
         asked = present;
         if (asked.some(({ id }) => !known.has(id))) cursor = null;
@@ -92,12 +94,17 @@ export function createHeld(deps: {
         throw wait.signal.aborted ? new Withdrawn() : error;
       }
     };
+    const attempt = () => contact.attempt(target, 'status', ask);
     try {
-      return await contact.attempt(target, 'status', ask);
+      return wait.seconds > 0 ? await attempt() : await asAnyRequest(target, attempt);
     } catch (error) {
       if (error instanceof Withdrawn) return null;
       throw error;
     }
+  }
+
+  function asAnyRequest<T>({ config }: Target, request: () => Promise<T>): Promise<T> {
+    return inSlot(config, { patienceMs: QUESTION_PATIENCE_MS }, request);
   }
 
   /** @returns whether any job changed; of those that run on, nothing is to be committed */
