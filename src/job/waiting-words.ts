@@ -75,8 +75,8 @@ function unanswered(job: Job, { now, queue }: Standing): string {
     default:
       break;
   }
-  const lost = owesCancel(job) ? 'It is lost, but ' : '';
-  if (job.cancel_delivered_at === null) return `${lost}its cancel has not reached ${host} yet.`;
+  const whose = owesCancel(job) ? 'It is lost, but its' : 'Its';
+  if (job.cancel_delivered_at === null) return `${whose} cancel has not reached ${host} yet.`;
   return `Its cancel has reached ${host}, which has not said yet that everything is gone.${again(job.next_poll_at)}`;
 }
 
