@@ -74,6 +74,8 @@ function createClient({ shown: _, sentinels, tls, ...place }: RedisAddress, pati
     ...(sentinels && { sentinels: [...sentinels], sentinelCommandTimeout: 2_000 }),
     ...(tls && { tls: verified(tls), sentinelTLS: verified(tls), enableTLSForSentinelMode: true }),
     connectTimeout: 3_000,
+    // What a peer that hangs gets to say goodbye in.
+    disconnectTimeout: 500,
     lazyConnect: true,
   });
 }

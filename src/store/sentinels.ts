@@ -4,8 +4,8 @@
  *
  * A primary that was killed closes its connections, and clients find its successor by themselves. One that hangs, or
  * is cut off from everybody but us, would go on taking writes that its successor never sees: it is left when the
- * Sentinels say so. ioredis' own `failoverDetector` is not used: news that reaches it while the client looks for the
- * new primary ends that client for good.
+ * Sentinels say so. ioredis' own `failoverDetector` is not used: news that reach it while the client looks for the
+ * new primary end that client for good.
  */
 import { Redis } from 'ioredis';
 import { type Certificates, verified } from './tls.ts';
@@ -21,12 +21,11 @@ export interface Watched {
 
 const PRIMARY_REPLACED = '+switch-master';
 
-/** From its first connection until its end, `client` leaves a primary that was replaced. */
+/** From its first connection until it is disconnected, `client` leaves a primary that was replaced. */
 export function followFailovers(client: Redis, watched: Watched): void {
   const sentinels = clientsOf(watched, (times) => Math.min(500 * times, 5_000));
   const leave = (_channel: string, news: string) => {
-    // In any other status it asks the Sentinels next anyway.
-    if (news.startsWith(`${watched.name} `) && client.status === 'ready') client.disconnect(true);
+    if (news.startsWith(`${watched.name} `)) client.disconnect(true);
   };
   client.once('ready', () => {
     for (const sentinel of sentinels) {
@@ -36,9 +35,18 @@ export function followFailovers(client: Redis, watched: Watched): void {
       sentinel.subscribe(PRIMARY_REPLACED).catch(() => undefined);
     }
   });
-  client.once('end', () => {
+  const stop = () => {
     for (const sentinel of sentinels) sentinel.disconnect();
-  });
+  };
+  client.once('end', stop);
+  const disconnect = client.disconnect.bind(client);
+  client.disconnect = (reconnect = false) => {
+    // It is looking for the primary already, and asked again just then it would end instead.
+    if (reconnect && client.status === 'connecting') return;
+    // Disconnected between two attempts it never tells its end, and the process would not end either.
+    if (!reconnect) stop();
+    disconnect(reconnect);
+  };
 }
 
 /** For people: why no Sentinel tells where the primary is. ioredis says of each only that its connection was closed. */

@@ -9,6 +9,7 @@ export type Reach = Omit<RedisOptions, 'replyMapping'>;
 
 export interface RedisProcess {
   readonly pid: number;
+  readonly running: boolean;
   readonly reach: Reach;
   /** Sends a signal (default SIGKILL) and, unless it is SIGSTOP or SIGCONT, waits for the end. */
   kill(signal?: NodeJS.Signals): Promise<void>;
@@ -23,6 +24,9 @@ export async function startRedisProcess(command: string[], reach: Reach): Promis
     reach,
     get pid() {
       return server.pid ?? 0;
+    },
+    get running() {
+      return isRunning(server);
     },
     kill: (signal = 'SIGKILL') => signalled(server, signal),
     async restart(next = command) {
@@ -68,7 +72,11 @@ async function launch([program = '', ...args]: string[], reach: Reach): Promise<
 }
 
 async function signalled(server: ChildProcess, signal: NodeJS.Signals): Promise<void> {
-  if (server.exitCode !== null || server.signalCode !== null) return;
+  if (!isRunning(server)) return;
   server.kill(signal);
   if (signal !== 'SIGSTOP' && signal !== 'SIGCONT') await once(server, 'exit');
+}
+
+function isRunning(server: ChildProcess): boolean {
+  return server.exitCode === null && server.signalCode === null;
 }

@@ -35,8 +35,10 @@ export interface SentinelRedis extends TestRedis {
   primaryPort(): Promise<number>;
   /** Waits until they call another than this one so. */
   promoted(instead: number): Promise<void>;
-  /** Waits until the other server is a replica, and the Sentinels know. */
-  settled(): Promise<void>;
+  /** Lets every server that hangs go on. */
+  resume(): Promise<void>;
+  /** The names of the connections to the server at this port. */
+  clientsAt(port: number): Promise<string[]>;
 }
 
 export async function startSentinelRedis(options: SentinelOptions = {}): Promise<SentinelRedis> {
@@ -122,7 +124,14 @@ export async function startSentinelRedis(options: SentinelOptions = {}): Promise
       return lastPid;
     },
     primaryPort,
-    settled,
+    async resume() {
+      await Promise.all([...servers.values()].map((server) => server.kill('SIGCONT')));
+    },
+    async clientsAt(port) {
+      const { reach = {} } = servers.get(port) ?? {};
+      const list = await withClient(reach, (client) => client.call('client', 'list'));
+      return [...String(list).matchAll(/ name=(\S*)/g)].map(([, name = '']) => name);
+    },
     async replicated() {
       const { reach } = await current();
       await withClient(reach, (client) =>
@@ -137,8 +146,10 @@ export async function startSentinelRedis(options: SentinelOptions = {}): Promise
       await (await current()).kill(signal);
     },
     async restart() {
-      const port = await primaryPort();
+      const dead = [...servers].find(([, server]) => !server.running)?.[0];
+      const port = dead ?? (await primaryPort());
       await servers.get(port)?.kill();
+      // The one that was killed may or may not have been replaced yet.
       await redis.promoted(port);
       await servers.get(port)?.restart(await commandOf(port, await primaryPort()));
       await settled();
