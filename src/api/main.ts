@@ -19,7 +19,7 @@ import { createCancel } from '../store/jobs/cancel.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createQueues } from '../store/queues.ts';
-import { connectForBlocking, connectForRequests, type RedisAddress } from '../store/redis.ts';
+import { connectForBlocking, connectForRequests, oncePerOutage, type RedisAddress } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createVitals } from '../store/vitals.ts';
@@ -65,7 +65,8 @@ export async function startApi({
   const subscriber = connectForBlocking(redisAddress, 'api-feed');
   const producer = connectForRequests(redisAddress, 'api-queues');
   for (const connection of [redis, subscriber, producer]) {
-    connection.on('error', ({ message }: Error) => log.warn({ reason: message }, 'redis.error'));
+    const tell = ({ message }: Error) => log.warn({ reason: message }, 'redis.error');
+    connection.on('error', oncePerOutage(connection, tell));
   }
   await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
 

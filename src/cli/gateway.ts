@@ -36,12 +36,24 @@ export async function joinGateway(config: Config): Promise<Gateway> {
 
 /** JSON lines on stdout, for whatever collects logs; on a terminal, lines for the person who looks at it. */
 export async function createLog(config: Pick<Config, 'logLevel' | 'unknownVariables'>): Promise<Logger> {
-  const options = { level: config.logLevel, base: null, timestamp: pino.stdTimeFunctions.isoTime };
+  const options = {
+    level: config.logLevel,
+    base: null,
+    timestamp: pino.stdTimeFunctions.isoTime,
+    serializers: { err: withoutCommand },
+  };
   const log = process.stdout.isTTY
     ? pino(options, (await import('pino-pretty')).build({ singleLine: true }))
     : pino(options);
   for (const variable of config.unknownVariables) log.warn({ variable }, 'config.unknown_variable');
   return log;
+}
+
+/** ioredis adds the command to its errors; its arguments are passwords, jobs and what secrets are sealed in. */
+function withoutCommand(error: unknown): unknown {
+  if (!(error instanceof Error)) return error;
+  const { command: _, ...rest } = pino.stdSerializers.err(error);
+  return rest;
 }
 
 /** @throws Failure where the file does not hold a key */

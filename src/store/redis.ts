@@ -52,6 +52,20 @@ export function connectOnce(address: RedisAddress, name: string): Redis {
   });
 }
 
+/**
+ * A listener for errors that tells each reason once until `connection` is back: while Redis is away, every attempt of
+ * every connection fails anew, several times a second.
+ */
+export function oncePerOutage(connection: Redis, tell: (error: Error) => void): (error: Error) => void {
+  const told = new Set<string>();
+  connection.on('ready', () => told.clear());
+  return (error) => {
+    if (told.has(error.message)) return;
+    told.add(error.message);
+    tell(error);
+  };
+}
+
 function connect(address: RedisAddress, patience: Patience): Redis {
   const client = createClient(address, {
     ...patience,

@@ -9,7 +9,7 @@ import { createHash } from 'node:crypto';
 import { Queue } from 'bullmq';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import { QUEUES } from '../store/queues.ts';
-import type { Redis } from '../store/redis.ts';
+import { oncePerOutage, type Redis } from '../store/redis.ts';
 import type { EndpointStore } from '../store/webhooks.ts';
 import { type AttemptDeps, createAttempt } from './deliver/attempt.ts';
 import { drainOrigin } from './deliver/drain.ts';
@@ -66,7 +66,7 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
   let worker: QueueWorker | null = null;
   // Nothing more to do about any of them: what is still due comes back by its lease and the sweep.
   const complain = (event: string) => (err: unknown) => log.warn({ err }, event);
-  queue.on('error', complain('webhook.queue.failed'));
+  queue.on('error', oncePerOutage(connection, complain('webhook.queue.failed')));
 
   const expand = oneAtATime(async () => {
     await expandOutbox(deps);

@@ -21,7 +21,7 @@ import { createMailbox } from '../store/mailbox.ts';
 import { nextDue } from '../store/queue-watch.ts';
 import { createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
 import { createReadiness } from '../store/readiness.ts';
-import { connectForBlocking, connectForRequests, type RedisAddress } from '../store/redis.ts';
+import { connectForBlocking, connectForRequests, oncePerOutage, type RedisAddress } from '../store/redis.ts';
 import { envPlace, type Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createSurveyStore } from '../store/survey.ts';
@@ -98,7 +98,8 @@ export async function startWorkers({
   const subscriber = connectForBlocking(redisAddress, 'workers-feed');
   const producer = connectForRequests(redisAddress, 'workers-queues');
   for (const connection of [redis, subscriber, producer]) {
-    connection.on('error', (err: Error) => log.warn({ err }, 'redis.error'));
+    const tell = ({ message }: Error) => log.warn({ reason: message }, 'redis.error');
+    connection.on('error', oncePerOutage(connection, tell));
   }
   await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
   const disconnect = () => {

@@ -7,7 +7,7 @@
 import { type Job, Worker } from 'bullmq';
 import type { Logger } from 'pino';
 import { NUDGE, type QueueName } from '../store/queues.ts';
-import type { Redis } from '../store/redis.ts';
+import { oncePerOutage, type Redis } from '../store/redis.ts';
 
 export interface QueueWorker {
   queue: QueueName;
@@ -30,6 +30,7 @@ export function createQueueWorker<WakeUp extends object>(deps: {
   log: Logger;
 }): QueueWorker {
   const { queue, run, concurrency, connection, prefix, log } = deps;
+  const complain = oncePerOutage(connection, (err) => log.warn({ queue, err }, 'queue.error'));
   let running = 0;
   let worker = start();
 
@@ -45,7 +46,7 @@ export function createQueueWorker<WakeUp extends object>(deps: {
       removeOnComplete: { count: 0 },
       removeOnFail: { count: 0 },
     });
-    started.on('error', (error) => log.warn({ queue, err: error }, 'queue.error'));
+    started.on('error', complain);
     started.on('lockRenewalFailed', (ids) => {
       for (const id of ids) started.cancelJob(id, 'lock lost');
     });
