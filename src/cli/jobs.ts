@@ -2,6 +2,7 @@
 import { randomUUID } from 'node:crypto';
 import { isOver } from '../job/states.ts';
 import type { JobView } from '../protocol/job-view.ts';
+import { createHoldUp } from './client/hold-up.ts';
 import { exitCodeOf, sentenceFor } from './client/job-words.ts';
 import { followOutput } from './client/output.ts';
 import { waitForEnd } from './client/wait.ts';
@@ -70,7 +71,9 @@ async function attend(client: Client, job: JobView, progress: Progress): Promise
     ]);
   };
   let following: Promise<unknown> | undefined;
+  const tellHoldUp = createHoldUp(client, progress.note);
   const onChange = (now: JobView) => {
+    tellHoldUp(now);
     if (!isOver(now.state)) progress.say(`${now.id} ${now.state} on ${now.host}`);
     // A job that was refused or never started has no output to ask for.
     if (now.started_at !== null) following ??= follow().catch((error: unknown) => error);
@@ -104,8 +107,12 @@ export async function wait(id: string): Promise<void> {
   const client = createClient();
   const progress = createProgress();
   const job = await client.request<JobView>('GET', `/v1/jobs/${encodeURIComponent(id)}`);
-  const say = (now: JobView) => progress.say(sentenceFor(now));
-  const over = await waitForEnd(client, job, say, leaveOnInterrupt(job.id));
+  const tellHoldUp = createHoldUp(client, progress.note);
+  const onChange = (now: JobView) => {
+    tellHoldUp(now);
+    progress.say(sentenceFor(now));
+  };
+  const over = await waitForEnd(client, job, onChange, leaveOnInterrupt(job.id));
   progress.clear();
   if (process.stderr.isTTY) process.stderr.write(`${sentenceFor(over)}\n`);
   process.exitCode = exitCodeOf(over);

@@ -16,6 +16,8 @@ export function printTable(rows: string[][]): void {
 
 export interface Progress {
   say(text: string): void;
+  /** A line that stays, above what is said. */
+  note(text: string): void;
   /** Takes the last line away, so that what follows stands alone. */
   clear(): void;
 }
@@ -30,6 +32,9 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr): Pro
       last = text;
       stream.write(stream.isTTY ? `${erase}${text}` : `${text}\n`);
     },
+    note(text) {
+      stream.write(stream.isTTY ? `${erase}${text}\n${last}` : `${text}\n`);
+    },
     clear() {
       if (stream.isTTY && last !== '') stream.write(erase);
       last = '';
@@ -39,5 +44,5 @@ export function createProgress(stream: NodeJS.WriteStream = process.stderr): Pro
 
 /** For a script whose every word is mailed to somebody. */
 export function createSilence(): Progress {
-  return { say: () => {}, clear: () => {} };
+  return { say: () => {}, note: () => {}, clear: () => {} };
 }

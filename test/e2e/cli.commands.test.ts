@@ -4,12 +4,20 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { cleanEnvironment, runSluice, startGateway, type TestGateway } from '../helpers/gateway.ts';
 import { freePort } from '../helpers/redis.ts';
+import { until } from '../helpers/until.ts';
 
 let gateway: TestGateway;
 beforeAll(async () => {
   gateway = await startGateway({ flags: ['--agent', `127.0.0.1:${await freePort()}`] });
 }, 60_000);
 afterAll(() => gateway?.stop());
+
+/** How many times somebody asked why a job does not go on. */
+async function explained(): Promise<number> {
+  const text = await (await gateway.call('GET', '/metrics')).text();
+  const counts = text.matchAll(/^sluice_http_requests_total\{.*explain.*\} (\d+)$/gm);
+  return [...counts].reduce((sum, [, count]) => sum + Number(count), 0);
+}
 
 describe('jobs', () => {
   it('submit prints the id alone, for scripts; get, wait, logs and list take it from there', async () => {
@@ -73,6 +81,42 @@ describe('jobs', () => {
     const quiet = (command: string) => gateway.sluice('submit', 'local', '--wait', '--quiet', '--', command);
     expect(await quiet('echo out')).toEqual({ code: 0, stdout: 'out\n', stderr: '' });
     expect((await quiet('exit 3')).stderr).toMatch(/^job_\w+ failed \(exit 3\) on local\n$/);
+  });
+
+  it('explain says in a sentence what a job waits for, with the figures behind it', async () => {
+    const not_before = new Date(Date.now() + 3_600_000).toISOString();
+    const body = { target_server: 'local', command: 'true', not_before };
+    const { id } = (await (await gateway.call('POST', '/v1/jobs', body)).json()) as { id: string };
+    const { stdout } = await gateway.sluice('explain', id);
+    expect(stdout).toMatch(
+      /^job_\w+ queued on local: It does not start before .*\.\n {2}waits for +start_time\n/,
+    );
+    expect(stdout).toMatch(/^ {2}place +1 of 1\n/m);
+    expect(stdout).toMatch(/^ {2}host +(up; circuit closed|unknown; circuit probation)\n/m);
+    expect(JSON.parse((await gateway.sluice('explain', id, '--json')).stdout)).toMatchObject({
+      job_id: id,
+      waiting_for: 'start_time',
+    });
+    await gateway.sluice('cancel', id);
+    expect((await gateway.sluice('explain', id)).stdout).toMatch(/: It is over: canceled \(.*\)\.\n/);
+  });
+
+  it('who waits for a job on a host that does not answer is told so, once', async () => {
+    const address = `127.0.0.1:${await freePort()}`;
+    await gateway.sluice('hosts', 'set', 'down', '--address', address, '--token', 'a-token');
+    const before = await explained();
+    const args = ['submit', 'down', '--wait', '--label', 'told=once'];
+    const waiting = gateway.sluice(...args, '--', 'true');
+    const quiet = gateway.sluice(...args, '--quiet', '--', 'true');
+    await until(async () => (await explained()) >= before + 2, {
+      timeoutMs: 20_000,
+      what: 'both to ask why',
+    });
+    await gateway.call('POST', '/v1/jobs:cancel', { label: ['told:once'] });
+    const { code, stderr } = await waiting;
+    expect(code).toBe(125);
+    expect(stderr.match(/^job_\w+: down (has not answered|is down since) .*ECONNREFUSED/gm)).toHaveLength(1);
+    expect((await quiet).stderr).toMatch(/^job_\w+ canceled .* on down\n$/);
   });
 
   it('a reader that has enough ends the command as any tool of a shell, without a stack', async () => {

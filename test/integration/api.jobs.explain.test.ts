@@ -1,8 +1,8 @@
 /** `GET /v1/jobs/{id}/explain` beside real workers and agents: each thing that a job can wait for. */
 import { afterAll, beforeAll, expect, it } from 'vitest';
-import type { Explanation } from '../../src/api/routes/jobs/explanation.ts';
 import type { Job } from '../../src/job/record.ts';
 import type { WaitingFor } from '../../src/job/waiting-for.ts';
+import type { Explanation } from '../../src/protocol/explanation.ts';
 import type { HostPatch } from '../../src/store/hosts.ts';
 import type { Workers } from '../../src/workers/main.ts';
 import { startTestApi, type TestApi } from '../helpers/api.ts';

@@ -32,6 +32,13 @@ export function addJobCommands(program: Command): void {
     .action(async (id) => (await import('../jobs.ts')).get(id));
 
   program
+    .command('explain')
+    .description('say what a job waits for, and when it is next tried')
+    .argument('<id>')
+    .option('--json', 'as JSON')
+    .action(async (id, options) => (await import('../explain.ts')).explain(id, options));
+
+  program
     .command('wait')
     .description("wait for a job's end, and end with its command's code")
     .argument('<id>')

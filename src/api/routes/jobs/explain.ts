@@ -2,12 +2,12 @@
 import { rateOf } from '../../../job/host.ts';
 import type { Job } from '../../../job/record.ts';
 import type { Standing } from '../../../job/waiting-for.ts';
+import { Explanation, explanationOf } from '../../../protocol/explanation.ts';
 import type { ReadQueue } from '../../../store/explain.ts';
 import type { HostStore } from '../../../store/hosts.ts';
 import type { JobStore } from '../../../store/jobs.ts';
 import { visible } from '../../access.ts';
 import type { Api } from '../../instance.ts';
-import { Explanation, explanationOf } from './explanation.ts';
 import { JOB_PATH, JobParams } from './path.ts';
 
 export interface ExplainDeps {

@@ -1,9 +1,9 @@
 /** What a job waits for, as callers see it: one word for programs, one sentence for people, and the figures behind. */
 import Type, { type Static } from 'typebox';
-import { CIRCUITS, circuitOf } from '../../../job/circuit.ts';
-import { burstOf, HOST_STATUSES } from '../../../job/host.ts';
-import type { Job } from '../../../job/record.ts';
-import { isOver, STATES } from '../../../job/states.ts';
+import { CIRCUITS, circuitOf } from '../job/circuit.ts';
+import { burstOf, HOST_STATUSES } from '../job/host.ts';
+import type { Job } from '../job/record.ts';
+import { isOver, STATES } from '../job/states.ts';
 import {
   lostFrom,
   requestsAtOnce,
@@ -12,9 +12,9 @@ import {
   WAITING_FOR,
   waitingFor,
   waitingSince,
-} from '../../../job/waiting-for.ts';
-import { inWords } from '../../../job/waiting-words.ts';
-import { timestamp } from '../../../protocol/job-view.ts';
+} from '../job/waiting-for.ts';
+import { inWords } from '../job/waiting-words.ts';
+import { timestamp } from './job-view.ts';
 
 const count = (description: string) => Type.Integer({ description });
 const countOrNull = (description: string) =>
