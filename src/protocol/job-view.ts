@@ -116,6 +116,7 @@ export const JobView = Type.Object(
       self: Type.String(),
       logs: Type.String(),
       events: Type.String(),
+      explain: Type.String(),
       cancel: Type.String(),
     }),
   },
@@ -211,5 +212,11 @@ function longer(bytes: number | null, kept: Buffer, truncated: boolean): boolean
 
 function links(id: string): JobView['links'] {
   const self = `/v1/jobs/${id}`;
-  return { self, logs: `${self}/logs`, events: `${self}/events`, cancel: `${self}:cancel` };
+  return {
+    self,
+    logs: `${self}/logs`,
+    events: `${self}/events`,
+    explain: `${self}/explain`,
+    cancel: `${self}:cancel`,
+  };
 }

@@ -272,6 +272,21 @@ const CASES: Case[] = [
     code: 'not_found',
   },
   {
+    what: "why another owner's job waits",
+    method: 'GET',
+    path: () => `/v1/jobs/${foreignJob}/explain`,
+    token: () => stranger,
+    status: 404,
+    code: 'not_found',
+  },
+  {
+    what: 'why an unknown job waits',
+    method: 'GET',
+    path: `/v1/jobs/${other}/explain`,
+    status: 404,
+    code: 'not_found',
+  },
+  {
     what: "cancel of another owner's job",
     path: () => `/v1/jobs/${foreignJob}:cancel`,
     token: () => stranger,
