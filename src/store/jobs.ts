@@ -5,6 +5,7 @@
  * Invariants: a record and its places (indexes, mailbox, followed set, outbox) change in one script; a state
  * changes only by a legal move, adds one to `version` and appends one event.
  */
+import { SluiceError } from '../job/errors.ts';
 import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
@@ -46,8 +47,12 @@ export interface JobPage {
 }
 
 export interface JobStore {
-  /** Stores a new job durably, with its place in the host's mailbox; or finds what the idempotency key stands for. */
-  accept(job: Job, idempotency?: Idempotency): Promise<Accepted>;
+  /**
+   * Stores a new job durably, with its place in the host's mailbox; or finds what the idempotency key stands for.
+   * @param options.registered its host is a registered one, and must still be
+   * @throws SluiceError target_unknown where it was removed since the caller looked
+   */
+  accept(job: Job, idempotency?: Idempotency, options?: { registered?: boolean }): Promise<Accepted>;
   /** What `accept` would find under an idempotency key; null if nothing was accepted under it. */
   findAccepted(
     owner: string,
@@ -100,8 +105,13 @@ export function createJobStore(deps: {
   }
 
   return {
-    async accept(job, idempotency) {
-      const acceptance = await accept(redis, keys, requestOf(job), idempotency);
+    async accept(job, idempotency, options) {
+      const acceptance = await accept(redis, keys, requestOf(job), idempotency, options);
+      if (acceptance === 'host_gone') {
+        throw new SluiceError('target_unknown', `${job.host} was removed just now`, {
+          fields: { field: 'target_server' },
+        });
+      }
       if ('wake' in acceptance) return accepted(job, acceptance);
       return replayed(acceptance.taken);
     },

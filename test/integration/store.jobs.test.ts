@@ -2,6 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { outcome } from '../../src/job/outcome.ts';
+import { idAt, placeOf } from '../../src/store/places.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 
@@ -24,12 +25,24 @@ const accept = async (fields: Partial<Parameters<typeof newJob>[0]> = {}) => {
 };
 const size = () => stores.redis.dbsize();
 
+it('a job for a host that was removed since it was looked at is refused, and changes nothing', async () => {
+  const job = newJob({ host: 'gone', command: 'true' });
+  const idempotency = { key: 'gone-1', fingerprint: 'f'.repeat(43) };
+  const accepted = stores.jobs.accept(job, idempotency, { registered: true });
+  await expect(accepted).rejects.toMatchObject({
+    code: 'target_unknown',
+    fields: { field: 'target_server' },
+  });
+  expect(await stores.jobs.get(job.id)).toBeNull();
+  expect(await stores.jobs.findAccepted('test', idempotency)).toBeNull();
+});
+
 describe('accept', () => {
   it('stores the record, its event and its place in the mailbox at once', async () => {
     const job = await accept({ labels: { dag_id: 'nightly' } });
     expect(await stores.jobs.get(job.id)).toMatchObject({ ...job, state: 'queued', version: 1 });
     expect(await stores.jobs.events(job.id)).toMatchObject([{ version: 1, state: 'queued' }]);
-    expect(await stores.redis.zscore(stores.keys.mailbox('h'), job.id)).not.toBeNull();
+    expect(await stores.redis.zscore(stores.keys.mailbox('h'), placeOf(job))).not.toBeNull();
     expect(await stores.redis.zscore(stores.keys.armed, 'h')).not.toBeNull();
   });
 
@@ -107,7 +120,9 @@ describe('transition', () => {
 
   it('keeps exactly one place for a job: mailbox, followed set, or none', async () => {
     const places = async (id: string) => ({
-      mailbox: (await stores.redis.zscore(stores.keys.mailbox('p'), id)) !== null,
+      mailbox: (await stores.redis.zrange(stores.keys.mailbox('p'), 0, '-1')).some(
+        (place) => idAt(place) === id,
+      ),
       followed: (await stores.redis.zscore(stores.keys.followed('p'), id)) !== null,
     });
     const job = await accept({ host: 'p' });

@@ -72,7 +72,8 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       await checkCallback(body.callback_url ?? null, caller.name);
 
       const job = order(body, host, { caller: caller.name, traceparent: traceparent(request) });
-      return answer(request, reply, await jobs.accept(job, idempotency ?? undefined));
+      const { registered } = host;
+      return answer(request, reply, await jobs.accept(job, idempotency ?? undefined, { registered }));
     },
   );
 
