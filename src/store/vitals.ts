@@ -5,6 +5,7 @@
  */
 import { STATES, type State } from '../job/states.ts';
 import { memoryUse } from './fitness.ts';
+import { HOST_GROUPS, type HostGroup } from './hosts/health.ts';
 import type { Keys } from './keys.ts';
 import { overdueMs } from './queue-watch.ts';
 import { QUEUE_NAMES, type QueueName } from './queues.ts';
@@ -12,10 +13,6 @@ import type { Redis } from './redis.ts';
 import { clock } from './replies.ts';
 import { defineScript } from './script.ts';
 import type { Survey } from './survey.ts';
-
-/** What is learnt of hosts (`hosts/health.ts`), and what operators say of them. */
-export const HOST_GROUPS = ['up', 'suspect', 'down', 'misconfigured', 'draining'] as const;
-export type HostGroup = (typeof HOST_GROUPS)[number];
 
 /** What was learnt longer ago says nothing about a host, in ms. Hosts with jobs are asked every minute at least. */
 const LEARNT_MS = 86_400_000;

@@ -21,12 +21,17 @@ export const LONGEST_PAUSE_MS = 60_000;
 /** How long the groups remember hosts of which nothing was learnt, in ms: longer than anybody counts them. */
 const REMEMBERED_MS = 7 * 86_400_000;
 
+const LEARNT = ['up', 'suspect', 'down', 'misconfigured'] as const;
+
+/** By what hosts are counted: what was learnt of them, and what operators say (a draining host is in two). */
+export const HOST_GROUPS = [...LEARNT, 'draining'] as const;
+export type HostGroup = (typeof HOST_GROUPS)[number];
+
 /**
  * Lua, for scripts with KEYS 1 health 2 stream 3.. the groups of LEARNT in its order, ARGV 1 host 2 channel:
  * `become(status, now, cause)` writes the status, tells it if it is another one, and returns whether it is;
  * `tell(type, status, cause)` needs KEYS 2 only.
  */
-const LEARNT = ['up', 'suspect', 'down', 'misconfigured'] as const;
 const BECOME_LUA = `
 local GROUPS = {up = 3, suspect = 4, down = 5, misconfigured = 6}
 local function tell(type, status, cause)

@@ -11,6 +11,7 @@ import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
 import type { Sealer } from '../sealing.ts';
+import { HOST_GROUPS } from './health.ts';
 import { DEFAULT_MAX_REQUESTS, DEFAULT_TLS, hostPlace } from './patterns.ts';
 
 /**
@@ -37,7 +38,7 @@ return 'ok'
 
 /**
  * KEYS 1 host 2 address 3 all hosts 4 health 5 mailbox 6 slots 7 followed 8 hosts with followed jobs 9 ready 10 turns
- *      11 active jobs 12 budget
+ *      11 active jobs 12 budget 13.. the groups by which hosts are counted
  * ARGV 1 the host as the caller saw it 2 name 3.. lost jobs, which are over: they may still be followed
  * Returns 1 if removed, 0 if it has jobs, -1 if it changed.
  */
@@ -55,6 +56,7 @@ end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[4], KEYS[7], KEYS[10], KEYS[11], KEYS[12])
 redis.call('ZREM', KEYS[3], ARGV[2])
 redis.call('ZREM', KEYS[8], ARGV[2])
+for i = 13, #KEYS do redis.call('ZREM', KEYS[i], ARGV[2]) end
 return 1
 `);
 
@@ -143,6 +145,7 @@ export function createRegistry({
             keys.turns(name),
             keys.activeJobs(name),
             keys.hostBudget(name),
+            ...HOST_GROUPS.map(keys.hostsIn),
           ],
           [seen, name, ...followed],
         );
