@@ -99,7 +99,7 @@ export async function withRedis<T>(address: RedisAddress, use: (redis: Redis) =>
     redis.disconnect();
     let why = (last ?? (error as Error)).message;
     if (why.startsWith('All sentinels are unreachable')) why = await whySentinelsFail(address);
-    throw new Failure(`Redis at ${address.shown} does not answer: ${why}; ${remedyFor(why)}`);
+    throw new Failure(`Redis at ${address.shown} does not answer: ${why}; ${remedyFor(why, address)}`);
   }
   try {
     return await use(redis);
@@ -108,9 +108,10 @@ export async function withRedis<T>(address: RedisAddress, use: (redis: Redis) =>
   }
 }
 
-function remedyFor(why: string): string {
-  if (/alert certificate required/.test(why)) {
-    return 'it wants to see ours: set SLUICE_REDIS_TLS_CERT and SLUICE_REDIS_TLS_KEY';
+function remedyFor(why: string, { tls }: RedisAddress): string {
+  // A server that misses our certificate may hang up before its alert is read.
+  if (tls && !tls.cert && /alert|ECONNRESET|EPIPE/.test(why)) {
+    return 'if it wants to see a certificate, set SLUICE_REDIS_TLS_CERT and SLUICE_REDIS_TLS_KEY';
   }
   if (/certificate/.test(why)) return 'set SLUICE_REDIS_TLS_CA to the certificate of who signed it';
   return 'is it up, and is REDIS_URL right?';

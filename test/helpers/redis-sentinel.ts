@@ -35,6 +35,8 @@ export interface SentinelRedis extends TestRedis {
   primaryPort(): Promise<number>;
   /** Waits until they call another than this one so. */
   promoted(instead: number): Promise<void>;
+  /** Asks a Sentinel to make the replica the primary. */
+  failOver(): Promise<void>;
   /** Lets every server that hangs go on. */
   resume(): Promise<void>;
   /** The names of the connections to the server at this port. */
@@ -66,7 +68,7 @@ export async function startSentinelRedis(options: SentinelOptions = {}): Promise
   const reach = (port: number, password?: string): Reach => ({
     ...{ host: HOST, port },
     ...(password !== undefined && { password }),
-    ...(options.tls && { tls: { ca: options.tls.caText } }),
+    ...(options.tls && { tls: options.tls.own }),
   });
 
   async function startServer(port: number, primary?: number): Promise<void> {
@@ -78,7 +80,10 @@ export async function startSentinelRedis(options: SentinelOptions = {}): Promise
   async function startSentinel(primary: number): Promise<void> {
     const port = await freePort();
     const file = join(dir, `sentinel-${port}.conf`);
-    await writeFile(file, sentinelFile(options, port, primary, Math.floor(count / 2) + 1));
+    await writeFile(
+      file,
+      sentinelFile({ ...options, dir, port, primary, quorum: Math.floor(count / 2) + 1 }),
+    );
     sentinels.push(
       await startRedisProcess(['redis-server', file, '--sentinel'], reach(port, passwords?.sentinel)),
     );
@@ -124,6 +129,10 @@ export async function startSentinelRedis(options: SentinelOptions = {}): Promise
       return lastPid;
     },
     primaryPort,
+    async failOver() {
+      const { reach = {} } = sentinels[0] ?? {};
+      await withClient(reach, (client) => client.call('sentinel', 'failover', NAME));
+    },
     async resume() {
       await Promise.all([...servers.values()].map((server) => server.kill('SIGCONT')));
     },
@@ -168,10 +177,18 @@ function listen({ tls }: SentinelOptions, port: number): string[] {
   return ['--bind', HOST, ...replication];
 }
 
-function sentinelFile(options: SentinelOptions, port: number, primary: number, quorum: number): string {
-  const { downAfterMs = 3_000, passwords } = options;
+interface SentinelFile extends SentinelOptions {
+  dir: string;
+  port: number;
+  primary: number;
+  quorum: number;
+}
+
+function sentinelFile(options: SentinelFile): string {
+  const { dir, port, primary, quorum, downAfterMs = 3_000, passwords } = options;
   const lines = [
     ...listen(options, port).join(' ').split(/ ?--/).filter(Boolean),
+    `dir ${dir}`,
     `sentinel monitor ${NAME} ${HOST} ${primary} ${quorum}`,
     `sentinel down-after-milliseconds ${NAME} ${downAfterMs}`,
     `sentinel failover-timeout ${NAME} 4000`,

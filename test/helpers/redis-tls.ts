@@ -16,8 +16,8 @@ export interface TlsFiles {
   /** Ours, by the same authority. */
   clientCert: string;
   clientKey: string;
-  /** The authority's certificate itself, for tests that connect by themselves. */
-  caText: string;
+  /** What a test that connects by itself trusts and shows. */
+  own: { ca: string; cert: string; key: string };
 }
 
 export async function makeTlsFiles(): Promise<TlsFiles> {
@@ -48,7 +48,7 @@ export async function makeTlsFiles(): Promise<TlsFiles> {
   };
   return {
     dir,
-    caText: authority.cert,
+    own: { ca: authority.cert, cert: client.cert, key: client.private },
     ca: await file('ca.pem', authority.cert),
     cert: await file('server.pem', server.cert),
     key: await file('server.key', server.private),
@@ -67,7 +67,7 @@ export function tlsSettings(files: TlsFiles, port: number, clients: 'yes' | 'no'
 export async function startTlsRedis(files: TlsFiles, clients: 'yes' | 'no' = 'no') {
   const dir = await mkdtemp(join(tmpdir(), 'sluice-test-redis-'));
   const port = await freePort();
-  const reach: Reach = { host: '127.0.0.1', port, tls: { ca: files.caText } };
+  const reach: Reach = { host: '127.0.0.1', port, tls: files.own };
   const command = [
     ...redisServer(),
     '--bind',
