@@ -46,7 +46,7 @@ export function createCalling({ hosts, inSlot, budget }: CallingDeps): Calling {
 function refuseWhileOpen(host: HostConfig, health: HostHealth): void {
   const pauseMs = pauseLeftMs(health);
   if (pauseMs === 0) return;
-  const why = health.cause ?? 'it does not answer';
+  const why = health.cause ?? (health.status === 'up' ? 'it has asked for a pause' : 'it does not answer');
   throw new SluiceError('agent_unreachable', `${host.name} is not asked for now: ${why}`, {
     fields: { retry_after: Math.ceil(pauseMs / 1_000) },
   });

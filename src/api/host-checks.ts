@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { AgentPort, DialHost } from '../job/agent-port.ts';
+import { pauseAskedMs } from '../job/circuit.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 import type { AgentFacts, HostConfig } from '../job/host.ts';
 import { MISCONFIGURED } from '../job/remedies.ts';
@@ -22,7 +23,7 @@ export interface Check {
 }
 
 export interface HostCheckDeps {
-  hosts: Pick<HostStore, 'contacted' | 'failed' | 'pin' | 'warn'>;
+  hosts: Pick<HostStore, 'contacted' | 'failed' | 'pause' | 'pin' | 'warn'>;
   agents: Pick<AgentPort, 'ping' | 'prepare'>;
   wake: Pick<Wake, 'dispatch' | 'follow'>;
   calling: Calling;
@@ -47,8 +48,11 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
           checkClock(facts),
         ];
       } catch (error) {
-        if (!(error instanceof SluiceError)) throw error;
-        return await recordFailure(host, error);
+        // No room in the host's own limits says nothing about the host.
+        if (!(error instanceof SluiceError) || error.code === 'host_busy') throw error;
+        return error.code === 'agent_busy'
+          ? await recordPause(host, error)
+          : await recordFailure(host, error);
       }
     };
     return calling.call(host, ask, { evenIfDown: true });
@@ -61,6 +65,13 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
     if (!(await hosts.contacted(host.name, facts))) return;
     // What has waited for the host goes on; a lost wake-up is the sweep's.
     await Promise.allSettled([wake.dispatch(host.name), wake.follow(host.name)]);
+  }
+
+  /** It is there, and asks to wait: no failure, and nothing is known of the rest. */
+  async function recordPause(host: HostConfig, error: SluiceError): Promise<Check[]> {
+    await hosts.pause(host.name, pauseAskedMs(error));
+    const rest = CHECKS.slice(3).map(untold);
+    return [passed('reachable'), passed('certificate'), busy('token', error), ...rest];
   }
 
   async function recordFailure(host: HostConfig, error: SluiceError): Promise<Check[]> {
@@ -79,8 +90,8 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
     try {
       await agents.ping({ ...dial, token: `wrong-on-purpose-${randomUUID()}` });
     } catch (error) {
-      if (error instanceof SluiceError) return passed('token');
-      throw error;
+      if (!(error instanceof SluiceError)) throw error;
+      return isBusy(error) ? busy('token', error) : passed('token');
     }
     await hosts.warn(host.name, TAKES_ANY_TOKEN);
     const remedy = 'Let nobody but the gateway reach its port, and replace the agent.';
@@ -95,6 +106,7 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
       return passed('launcher');
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
+      if (isBusy(error)) return busy('launcher', error);
       const remedy =
         "The launcher needs a directory of the user's own on the host that it can write to; else set launcher to false.";
       return { name: 'launcher', ok: false, cause: error.message, remedy };
@@ -139,6 +151,15 @@ const REMEDIES: Partial<Record<ErrorCode, string>> = {
   agent_reply_lost: 'Something listens there but does not answer: see the log of the agent.',
   agent_reply_invalid: 'Something else than an agent answers there: check the address.',
 };
+
+function isBusy(error: SluiceError): boolean {
+  return error.code === 'host_busy' || error.code === 'agent_busy';
+}
+
+function busy(name: Check['name'], error: SluiceError): Check {
+  const seconds = Number(error.fields.retry_after ?? 1);
+  return { name, ok: null, cause: error.message, remedy: `It is busy: check again in ${seconds} s.` };
+}
 
 function passed(name: Check['name']): Check {
   return { name, ok: true, cause: null, remedy: null };

@@ -219,6 +219,33 @@ test('a host that nobody answers for is unreachable, and its circuit shows it', 
   });
 });
 
+test('a host that asks to wait is busy and not failing: what it did not answer is not known', async () => {
+  base.fault('/ping', { kind: 'reply', status: 429, headers: { 'retry-after': '120' } });
+  const { ok, of } = await check('base');
+  expect(ok).toBe(true);
+  expect([of.reachable?.ok, of.certificate?.ok, of.users?.ok]).toEqual([true, true, null]);
+  expect(of.token).toMatchObject({ ok: null, remedy: 'It is busy: check again in 120 s.' });
+  expect((await api.call('GET', '/v1/hosts/base')).body).toMatchObject({
+    status: 'up',
+    circuit: { state: 'paused', failures: 0, retry_at: expect.any(String) },
+  });
+});
+
+test('a check for which there is no room in the rate is told as busy, and blames nobody', async () => {
+  const rationed = await startBaseAgent({ generation: 'C' });
+  const { address, token } = rationed;
+  await put('rationed', { address, token, rate: { limit: 1, period_seconds: 3_600, burst: 9 } });
+  await check('rationed');
+  await until(async () => (await api.call('POST', '/v1/hosts/rationed:check')).status === 503);
+  const { status, body } = await api.call('POST', '/v1/hosts/rationed:check');
+  expect([status, body.code]).toEqual([503, 'host_busy']);
+  expect((await api.call('GET', '/v1/hosts/rationed')).body).toMatchObject({
+    status: 'up',
+    circuit: { failures: 0 },
+  });
+  await rationed.close();
+});
+
 test('a host that takes no more requests is told as busy', async () => {
   await put('full', { max_requests: 1 });
   await api.slots.takeIfFree('full', 'somebody', { max: 1, leaseMs: 20_000 });
