@@ -27,6 +27,10 @@ export function dialHost(host: HostConfig, health: HostHealth, token: string): D
   return { name, address, tls, launcher, pinned_fingerprint: health.pinned_fingerprint, token };
 }
 
+/** What a question to a Full agent needs of a job: these are asked about by the hundred. */
+export type KnownByToken = Pick<Job, 'id' | 'attempt' | 'agent_job_id' | 'store_id'>;
+export type FullJob = KnownByToken & { started_by: 'full' };
+
 /** A start. Everything about it is fixed in the record before it is sent. */
 export interface StartOrder {
   job: Job;
@@ -69,7 +73,8 @@ export interface AgentPort {
   prepare(host: DialHost, facts: AgentFacts, user: string | null): Promise<string | null>;
   start(host: DialHost, order: StartOrder): Promise<Started>;
   /**
-   * Asks about jobs, each in the way it was started. One request on Full agents, one per job on Base.
+   * Asks about jobs, each in the way it was started. One request on Full agents, one per job on Base. Of what a Full
+   * agent started, the token is enough.
    * `wait` (Full only) holds the reply until one changes after `cursor`; jobs that did not change may be missing.
    *
    * Keyed by `job.id`. `reports` are answers; `errors` are questions that failed. A job in neither was not asked
@@ -78,7 +83,7 @@ export interface AgentPort {
    */
   ask(
     host: DialHost,
-    jobs: Job[],
+    jobs: (Job | FullJob)[],
     wait?: { seconds: number; cursor: string | null; signal: AbortSignal },
   ): Promise<{
     reports: Map<string, Report>;

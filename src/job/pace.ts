@@ -9,6 +9,8 @@
 export const FIRST_PAUSE_MS = 100;
 /** Between two tries of a host about a job that is lost, in ms. */
 export const LOST_PAUSE_MS = 60_000;
+/** Between two questions at the start of the grid below, in ms. */
+const FIRST_STEPS_MS = [100, 200, 500] as const;
 /** Intervals of a host's repeating poll, in ms: few, so that it is seldom changed. */
 const INTERVALS_MS = [1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_000, 300_000] as const;
 
@@ -16,6 +18,28 @@ const INTERVALS_MS = [1_000, 2_000, 5_000, 10_000, 15_000, 30_000, 60_000, 120_0
 export function pauseMs(ageMs: number, pollIntervalSeconds: number): number {
   const quarter = Math.max(FIRST_PAUSE_MS, ageMs / 4);
   return Math.round(Math.min(quarter, pollIntervalSeconds * 1_000));
+}
+
+/**
+ * When to ask next about a job that may wait for `pauseMs`: the last point within the pause of a grid that all jobs
+ * of its host share. Jobs of like pauses are so asked about together, and the host's repeating poll comes just then;
+ * the grids of different hosts are shifted, so that a fleet's questions are spread over the interval.
+ *
+ * @param parts how many such points a pause has at least: 1 where one request asks about any number of jobs, more
+ *   where each job costs a request of its own, which should not all come at once
+ */
+export function nextQuestionAt(now: number, pauseMs: number, host: string, parts = 1): number {
+  const steps = [...FIRST_STEPS_MS, ...INTERVALS_MS];
+  const step = steps.findLast((one) => one <= pauseMs / parts) ?? FIRST_STEPS_MS[0];
+  const shift = shiftOf(host) % step;
+  return Math.floor((now + pauseMs - shift) / step) * step + shift;
+}
+
+/** The same for the same host in every process (FNV-1a). */
+function shiftOf(host: string): number {
+  let hash = 0x811c9dc5;
+  for (let i = 0; i < host.length; i++) hash = Math.imul(hash ^ host.charCodeAt(i), 0x01000193);
+  return hash >>> 0;
 }
 
 /** How often a host should be asked whose most urgent job is next due after this pause, in ms. */

@@ -71,7 +71,8 @@ export function createAgentPort(deps: AgentPortDeps = {}): AgentPort & { close()
       const all = noAnswers();
       // Held questions come last: the others must not wait for them.
       for (const starter of ['base', 'base+launcher', 'full'] as const) {
-        const some = asked.get(starter) ?? [];
+        // Only those of the Full driver may be less than whole.
+        const some = (asked.get(starter) ?? []) as Job[];
         if (some.length === 0) continue;
         try {
           add(all, await drivers[starter].ask(host, some, starter === 'full' ? wait : undefined));

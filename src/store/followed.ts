@@ -7,43 +7,63 @@ import type { Redis } from './redis.ts';
 import { defineScript } from './script.ts';
 
 export interface Followed {
-  /** Every followed id of a host with the time of its next question, soonest first. */
-  of(host: string): Promise<{ id: string; at: number }[]>;
-  /** Ids that are due at `now`, soonest first, at most `limit`. */
-  due(host: string, now: number, limit: number): Promise<string[]>;
-  /** The time of the soonest question; null if there are no followed jobs. */
-  firstAt(host: string): Promise<number | null>;
+  /** Every followed id of a host, that with the soonest question first. */
+  of(host: string): Promise<string[]>;
+  /** Redis' time, and the ids that are due by it, soonest first, at most `limit`. */
+  due(host: string, limit: number): Promise<{ now: number; ids: string[] }>;
+  /** In how many ms the soonest question is due, negative where it is late; null if there are no followed jobs. */
+  nextInMs(host: string): Promise<number | null>;
   /** Drops ids that have no record any more. */
   forget(host: string, ids: string[]): Promise<void>;
   /** Sets times of next questions; jobs that are no longer followed are left out. */
-  askAt(host: string, times: Map<string, number>): Promise<void>;
+  askAt(host: string, times: ReadonlyMap<string, number>): Promise<void>;
   /** Has every followed job of a host asked about at once: it was away, and answers again. */
   askAllNow(host: string): Promise<void>;
   /** Hosts with followed jobs, those whose following began last first. */
   hosts(limit: number): Promise<string[]>;
+  /** Hosts whose soonest question has been due for more than `lateMs`: nobody asks them. */
+  unasked(lateMs: number): Promise<{ host: string; lateMs: number }[]>;
 }
+
+/** Hosts looked at in one script. */
+const BATCH = 500;
+
+/** KEYS 1 followed ARGV 1 limit. Returns {now, ids...}. */
+const dueScript = defineScript(`
+local now = clock()
+return {now, unpack(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ARGV[1]))}
+`);
+
+/** KEYS followed sets. Returns for each in how many ms its soonest question is due, or false. */
+const nextScript = defineScript(`
+local now = clock()
+local next = {}
+for i = 1, #KEYS do
+  local first = redis.call('ZRANGE', KEYS[i], 0, 0, 'WITHSCORES')
+  next[i] = first[2] and math.ceil(first[2] - now) or false
+end
+return next
+`);
 
 /** KEYS 1 followed */
 const askAllNowScript = defineScript(`
-local t = redis.call('TIME')
-local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local now = clock()
 for _, id in ipairs(redis.call('ZRANGE', KEYS[1], 0, -1)) do redis.call('ZADD', KEYS[1], now, id) end
 `);
 
 export function createFollowed({ redis, keys }: { redis: Redis; keys: Keys }): Followed {
+  async function nextOf(hosts: string[]): Promise<(number | null)[]> {
+    return (await nextScript(redis, hosts.map(keys.followed), [])) as (number | null)[];
+  }
+
   return {
-    async of(host) {
-      const flat = await redis.zrange(keys.followed(host), '0', '-1', 'WITHSCORES');
-      return Array.from({ length: flat.length / 2 }, (_, i) => ({
-        id: flat[2 * i] as string,
-        at: Number(flat[2 * i + 1]),
-      }));
+    of: (host) => redis.zrange(keys.followed(host), '0', '-1'),
+    async due(host, limit) {
+      const found = await dueScript(redis, [keys.followed(host)], [limit]);
+      const [now, ...ids] = found as [number, ...string[]];
+      return { now, ids };
     },
-    due: (host, now, limit) => redis.zrangebyscore(keys.followed(host), '-inf', now, 'LIMIT', 0, limit),
-    async firstAt(host) {
-      const [, at] = await redis.zrange(keys.followed(host), '0', '0', 'WITHSCORES');
-      return at === undefined ? null : Number(at);
-    },
+    nextInMs: async (host) => (await nextOf([host]))[0] ?? null,
     async forget(host, ids) {
       if (ids.length > 0) await redis.zrem(keys.followed(host), ...ids);
     },
@@ -56,5 +76,16 @@ export function createFollowed({ redis, keys }: { redis: Redis; keys: Keys }): F
       await askAllNowScript(redis, [keys.followed(host)], []);
     },
     hosts: (limit) => redis.zrevrange(keys.hostsFollowed, 0, limit - 1),
+    async unasked(lateMs) {
+      const hosts = await redis.zrange(keys.hostsFollowed, 0, '-1');
+      const late: { host: string; lateMs: number }[] = [];
+      for (let from = 0; from < hosts.length; from += BATCH) {
+        const some = hosts.slice(from, from + BATCH);
+        for (const [i, next] of (await nextOf(some)).entries()) {
+          if (next !== null && -next > lateMs) late.push({ host: some[i] as string, lateMs: -next });
+        }
+      }
+      return late;
+    },
   };
 }

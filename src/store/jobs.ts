@@ -11,9 +11,10 @@ import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
 import { accept, accepted, requestOf } from './jobs/accept.ts';
 import { events } from './jobs/events.ts';
+import { type Glance, glance } from './jobs/glance.ts';
 import { findAccepted, type Idempotency, type Taken } from './jobs/idempotency.ts';
 import { list } from './jobs/list.ts';
-import { note } from './jobs/note.ts';
+import { type Growth, note, noteGrowth } from './jobs/note.ts';
 import { getMany, getOne, output, tails } from './jobs/read.ts';
 import { remove } from './jobs/remove.ts';
 import { transition } from './jobs/transition.ts';
@@ -60,6 +61,8 @@ export interface JobStore {
   ): Promise<Exclude<Accepted, { kind: 'accepted' }> | null>;
   get(id: string): Promise<Job | null>;
   getMany(ids: string[]): Promise<(Job | null)[]>;
+  /** The same for whoever asks a host about its jobs, at a fraction of the cost. */
+  glance(ids: string[]): Promise<Glance>;
   /**
    * Moves a job if it is still in one of `from` and in the attempt that the caller has seen; `false` means that
    * somebody else moved it.
@@ -72,6 +75,8 @@ export interface JobStore {
   ): Promise<Job | false>;
   /** Writes what is no change of state (byte counts, a new agent id), if the job is still at its version. */
   note(job: Job, progress: Partial<JobProgress>): Promise<boolean>;
+  /** Writes how much running jobs have written, of those that are still at their version. */
+  noteGrowth(grown: Growth[]): Promise<void>;
   events(id: string): Promise<JobEvent[]>;
   tails(id: string): Promise<Tails | null>;
   output(id: string): Promise<SyncOutput | null>;
@@ -121,6 +126,7 @@ export function createJobStore(deps: {
     },
     get: (id) => getOne(redis, keys, id),
     getMany: (ids) => getMany(redis, keys, ids),
+    glance: (ids) => glance(redis, keys, ids),
     async transition(job, from, to, change) {
       const states = typeof from === 'string' ? [from] : from;
       const moved = await transition(redis, keys, job, states, to, change);
@@ -130,6 +136,7 @@ export function createJobStore(deps: {
       return moved.job;
     },
     note: (job, progress) => note(redis, keys, job, progress),
+    noteGrowth: (grown) => noteGrowth(redis, keys, grown),
     events: (id) => events(redis, keys, id),
     tails: (id) => tails(redis, keys, id),
     output: (id) => output(redis, keys, id),

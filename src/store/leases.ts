@@ -11,6 +11,8 @@ export interface Leases {
   /** Claims `name` for `owner`, or renews one's own; false if somebody else has it. */
   claim(name: string, owner: string, ttlMs: number): Promise<boolean>;
   isClaimed(name: string): Promise<boolean>;
+  /** For each of many whether nobody has it. */
+  unclaimed(names: string[]): Promise<boolean[]>;
   releaseIfHeldBy(name: string, owner: string): Promise<void>;
 }
 
@@ -38,6 +40,10 @@ export function createLeases({ redis, keys }: { redis: Redis; keys: Keys }): Lea
     },
     async isClaimed(name) {
       return (await redis.exists(keys.lease(name))) === 1;
+    },
+    async unclaimed(names) {
+      if (names.length === 0) return [];
+      return (await redis.mget(names.map(keys.lease))).map((owner) => owner === null);
     },
     async releaseIfHeldBy(name, owner) {
       await releaseScript(redis, [keys.lease(name)], [owner]);

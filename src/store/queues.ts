@@ -26,8 +26,8 @@ export interface Wake {
 
 /** The repeating job of a host with followed jobs. */
 export interface Schedules {
-  /** Sees to it that the host is asked every `everyMs`. */
-  set(host: string, everyMs: number): Promise<void>;
+  /** Sees to it that the host is asked every `everyMs`, beginning in `firstInMs`. */
+  set(host: string, interval: { everyMs: number; firstInMs: number }): Promise<void>;
   remove(host: string): Promise<void>;
 }
 
@@ -74,11 +74,10 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
       },
     },
     schedules: {
-      async set(host, everyMs) {
+      async set(host, { everyMs, firstInMs }) {
         // Asked of Redis, because another process may have set or removed it; set again it would begin anew.
         if ((await follow.getJobScheduler(host))?.every === everyMs) return;
-        // Spread over the interval, so that a fleet's questions do not come at once.
-        const startDate = Date.now() + Math.floor(Math.random() * everyMs);
+        const startDate = Date.now() + Math.max(0, Math.ceil(firstInMs));
         await follow.upsertJobScheduler(host, { every: everyMs, startDate }, { name: 'ask', data: { host } });
       },
       async remove(host) {

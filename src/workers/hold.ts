@@ -13,6 +13,8 @@ import type { Wake } from '../store/queues.ts';
 import { LEASE_MS, whileRenewing } from '../store/renewal.ts';
 import type { Held } from './hold/request.ts';
 
+/** A held request is given up for another host's after so long at the earliest, so that many starts cannot make all of them change hands. */
+const LEAST_MS = 30_000;
 /** How often hosts are looked for that nobody holds. */
 const LOOK_MS = 5_000;
 
@@ -36,7 +38,11 @@ export function createHolds(deps: {
   log: Logger;
 }): Holds {
   const { followed, leases, feed, wake, hold, limit, owner, log } = deps;
-  const held = new Map<string, { renew: () => void; stop: AbortController; done: Promise<void> }>();
+  /** In the order of their beginnings. */
+  const held = new Map<
+    string,
+    { since: number; renew: () => void; stop: AbortController; done: Promise<void> }
+  >();
   let closed = false;
   const look = setInterval(() => void lookForHosts(), LOOK_MS);
   // From the feed, because the job may have been started by another process than the one that holds.
@@ -47,14 +53,18 @@ export function createHolds(deps: {
   function want(host: string): void {
     if (closed || limit === 0) return;
     if (held.has(host)) return;
-    if (held.size >= limit) held.values().next().value?.stop.abort();
+    if (held.size >= limit) {
+      const [longest] = held.values();
+      if (!longest || performance.now() - longest.since < LEAST_MS) return;
+      longest.stop.abort();
+    }
     const stop = new AbortController();
     let renew: () => void = () => undefined;
     const onRenew = (listener: () => void) => {
       renew = listener;
     };
     const done = holdHost(host, stop.signal, onRenew).finally(() => held.delete(host));
-    held.set(host, { renew: () => renew(), stop, done });
+    held.set(host, { since: performance.now(), renew: () => renew(), stop, done });
   }
 
   async function holdHost(host: string, stop: AbortSignal, onRenew: (listener: () => void) => void) {
@@ -79,9 +89,11 @@ export function createHolds(deps: {
 
   async function lookForHosts(): Promise<void> {
     try {
-      for (const host of await followed.hosts(limit)) {
-        if (held.size >= limit) return;
-        if (!held.has(host) && !(await leases.isClaimed(holdLease(host)))) want(host);
+      if (held.size >= limit) return;
+      const hosts = (await followed.hosts(limit)).filter((host) => !held.has(host));
+      const free = await leases.unclaimed(hosts.map(holdLease));
+      for (const [i, host] of hosts.entries()) {
+        if (held.size < limit && free[i]) want(host);
       }
     } catch (error) {
       log.warn({ err: error }, 'hold.look_failed');

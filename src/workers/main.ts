@@ -38,7 +38,9 @@ import { createAsk } from './follow/ask.ts';
 import { createDeliverCancel } from './follow/cancel.ts';
 import { createOvertime } from './follow/overtime.ts';
 import { createPoll } from './follow/poll.ts';
+import { createAskRunning } from './follow/running.ts';
 import { createSilence } from './follow/silence.ts';
+import { createUnanswered } from './follow/unanswered.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
 import { createLiveness, type Liveness, type LivenessThresholds } from './liveness.ts';
@@ -166,7 +168,11 @@ export async function startWorkers({
 
   const overtime = createOvertime({ jobs, agents, contact, log });
   const silence = createSilence({ jobs, contact, log });
-  const ask = createAsk({ jobs, followed, inSlot, budget, agents, contact, commit, overtime, silence });
+  const unanswered = createUnanswered({ jobs, followed, silence });
+  const askRunning = createAskRunning({ jobs, followed, agents, contact, commit, unanswered });
+  const ask = createAsk({
+    ...{ jobs, followed, inSlot, budget, agents, contact, commit, overtime, unanswered, askRunning },
+  });
   const deliverCancel = createDeliverCancel({
     ...{ jobs, followed, agents, contact, inSlot, commit, silence, log },
   });

@@ -30,7 +30,7 @@ export interface Sweep {
 export function createSweep(deps: {
   jobs: Pick<JobStore, 'list' | 'overdue' | 'getMany' | 'remove' | 'now'>;
   mailbox: Pick<Mailbox, 'overdue' | 'rescue'>;
-  followed: Pick<Followed, 'hosts' | 'firstAt'>;
+  followed: Pick<Followed, 'unasked'>;
   leases: Leases;
   wake: Wake;
   deadline: Pick<Deadline, 'passedBeforeStart'>;
@@ -88,13 +88,9 @@ export function createSweep(deps: {
   }
 
   async function wakeUnasked(): Promise<void> {
-    const now = await jobs.now();
-    for (const host of await followed.hosts(100_000)) {
-      const at = await followed.firstAt(host);
-      if (at !== null && at < now - UNASKED_MS) {
-        log.warn({ host, late_ms: Math.round(now - at) }, 'sweep.host_unasked');
-        await wake.follow(host);
-      }
+    for (const { host, lateMs } of await followed.unasked(UNASKED_MS)) {
+      log.warn({ host, late_ms: lateMs }, 'sweep.host_unasked');
+      await wake.follow(host);
     }
   }
 

@@ -25,17 +25,17 @@ const repetitions = () =>
 
 it('a repetition that another process removed is set again', async () => {
   const [one, other] = processes as [Queues, Queues];
-  await one.schedules.set('web1', 5_000);
+  await one.schedules.set('web1', { everyMs: 5_000, firstInMs: 5_000 });
   await other.schedules.remove('web1');
   expect(await repetitions()).toEqual([]);
-  await one.schedules.set('web1', 5_000);
+  await one.schedules.set('web1', { everyMs: 5_000, firstInMs: 5_000 });
   expect((await repetitions())[0]).toBe('web1');
 });
 
 it('a repetition that is as wanted is left alone, so that it comes in time', async () => {
   const [one, other] = processes as [Queues, Queues];
-  await one.schedules.set('web2', 60_000);
+  await one.schedules.set('web2', { everyMs: 60_000, firstInMs: 60_000 });
   const before = await repetitions();
-  for (let i = 0; i < 5; i++) await other.schedules.set('web2', 60_000);
+  for (let i = 0; i < 5; i++) await other.schedules.set('web2', { everyMs: 60_000, firstInMs: 60_000 });
   expect(await repetitions()).toEqual(before);
 });

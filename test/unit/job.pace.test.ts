@@ -1,7 +1,7 @@
 /** The pace of questions: quick for short jobs, cheap for long ones. */
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { FIRST_PAUSE_MS, inTurn, intervalMs, pauseMs } from '../../src/job/pace.ts';
+import { FIRST_PAUSE_MS, inTurn, intervalMs, nextQuestionAt, pauseMs } from '../../src/job/pace.ts';
 
 /** When questions are asked about a job, in ms after its start, until `untilMs`. */
 function questions(untilMs: number, pollInterval: number): number[] {
@@ -66,5 +66,52 @@ describe('the order of questions within a budget', () => {
         expect(inTurn(jobs)).toHaveLength(jobs.length);
       }),
     );
+  });
+});
+
+describe('the time of the next question', () => {
+  const host = fc.stringMatching(/^[a-z0-9.-]{1,20}$/);
+  const pause = fc.integer({ min: 100, max: 3_600_000 });
+
+  it('is never now, never later than the pause', () => {
+    fc.assert(
+      fc.property(fc.nat(1e9), pause, host, fc.integer({ min: 1, max: 4 }), (now, pause, name, parts) => {
+        const at = nextQuestionAt(now, pause, name, parts);
+        expect(at).toBeGreaterThan(now);
+        expect(at).toBeLessThanOrEqual(now + pause);
+      }),
+    );
+  });
+
+  it('is the same for all jobs of a host that may wait as long', () => {
+    const times = new Set<number>();
+    for (let now = 0; now < 3_600_000; now += 777) times.add(nextQuestionAt(now, 30_000, 'web1'));
+    expect(times.size).toBeLessThanOrEqual(3_600 / 30 + 1);
+  });
+
+  it('has a job of steady pace asked about exactly once in each interval', () => {
+    const first = nextQuestionAt(12_345, 30_000, 'web1');
+    let at = first;
+    for (let i = 1; i <= 100; i++) {
+      // Some ms pass between a question and what is written of it.
+      at = nextQuestionAt(at + (i % 40), 30_000, 'web1');
+      expect(at).toBe(first + i * 30_000);
+    }
+  });
+
+  it('is spread over the interval among a thousand hosts', () => {
+    const perSecond = new Array<number>(30).fill(0);
+    for (let i = 0; i < 1_000; i++) {
+      const second = Math.floor(nextQuestionAt(0, 30_000, `sim-${String(i).padStart(5, '0')}`) / 1_000) % 30;
+      perSecond[second] = (perSecond[second] ?? 0) + 1;
+    }
+    expect(Math.max(...perSecond)).toBeLessThan(70);
+    expect(Math.min(...perSecond)).toBeGreaterThan(10);
+  });
+
+  it('leaves jobs that cost a request each apart', () => {
+    const times = new Set<number>();
+    for (let now = 0; now < 30_000; now += 100) times.add(nextQuestionAt(now, 30_000, 'web1', 4));
+    expect(times.size).toBeGreaterThanOrEqual(6);
   });
 });

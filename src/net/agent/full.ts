@@ -4,7 +4,7 @@
  */
 import Type from 'typebox';
 import { Compile } from 'typebox/compile';
-import { type DialHost, type LogRange, MAX_RANGE_BYTES } from '../../job/agent-port.ts';
+import { type DialHost, type KnownByToken, type LogRange, MAX_RANGE_BYTES } from '../../job/agent-port.ts';
 import { hasCode, SluiceError } from '../../job/errors.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import type { Report } from '../../job/report.ts';
@@ -52,7 +52,7 @@ export function createFullDriver(exchange: Exchange): Driver {
       return { agent_job_id: reply.job_id, report: reportOf(reply), existing: reply.existing ?? false };
     },
 
-    async ask(host, jobs, hold) {
+    async ask(host, jobs: KnownByToken[], hold) {
       const answers = noAnswers();
       const size = hold ? HELD_BATCH : BATCH;
       for (let from = 0; from < jobs.length; from += size) {
@@ -151,7 +151,7 @@ function runRequest(
   };
 }
 
-function batchQuestion(jobs: Job[], hold: Hold | undefined) {
+function batchQuestion(jobs: KnownByToken[], hold: Hold | undefined) {
   return {
     what: 'status' as const,
     method: 'POST' as const,
@@ -167,7 +167,7 @@ function batchQuestion(jobs: Job[], hold: Hold | undefined) {
 }
 
 /** A held answer may leave out jobs that did not change; one that was not held must tell of each. */
-function sortInto(answers: Answers, jobs: Job[], said: unknown[], held: boolean): void {
+function sortInto(answers: Answers, jobs: KnownByToken[], said: unknown[], held: boolean): void {
   const byId = new Map<string, Report | SluiceError>();
   for (const one of said) {
     const id = typeof one === 'object' && one !== null && 'job_id' in one ? String(one.job_id) : '';
@@ -191,7 +191,7 @@ function reportOrError(said: unknown): Report | SluiceError {
 }
 
 /** Tells why: an agent whose spool was replaced knows none of the tokens of before. */
-function forgottenSaid(job: Job, report: Report): Report {
+function forgottenSaid(job: KnownByToken, report: Report): Report {
   if (report.kind !== 'unknown' || report.message !== null) return report;
   const since = job.store_id === null ? '' : ' (its records were replaced or cleared up)';
   return { kind: 'unknown', message: `the host does not know the job${since}` };
@@ -203,6 +203,6 @@ function rangeOf(reply: LogsReply, offset: number, limit: number): LogRange {
   return { data, next: reply.next, eof: reply.eof };
 }
 
-const idOf = (job: Job) => job.agent_job_id ?? launchToken(job);
+const idOf = (job: KnownByToken) => job.agent_job_id ?? launchToken(job);
 
 const isNotFound = (error: SluiceError) => error.fields.http_status === 404;

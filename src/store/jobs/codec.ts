@@ -23,6 +23,8 @@ const NUMBERS = new Set<string>([
   'cancel_delivered_at',
   'stdout_bytes',
   'stderr_bytes',
+  // Of the request; see glance.ts.
+  'poll_interval',
 ]);
 const OBJECTS = new Set<string>(['cancel', 'outcome']);
 
@@ -57,7 +59,7 @@ function impliedBy(id: string, target_server: string) {
 }
 
 /** In place of an agent's id that is the launch token of the present attempt. */
-const OWN_TOKEN = '=';
+export const OWN_TOKEN = '=';
 
 /**
  * What to set and what to delete so that the hash holds `progress`. `next_poll_at` lives in the followed set.

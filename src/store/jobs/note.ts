@@ -27,3 +27,32 @@ export async function note(
   const { set, del } = encodeProgress(progress, launchToken(job));
   return (await noteScript(redis, [keys.job(job.id)], [job.version, set.length, ...set, ...del])) === 1;
 }
+
+/** How much a job has written so far; null where its host does not say. */
+export type Growth = Pick<Job, 'id' | 'version' | 'stdout_bytes' | 'stderr_bytes'>;
+
+/**
+ * KEYS jobs
+ * ARGV for each job: the version that the caller has seen, bytes of stdout, of stderr ("" for not said)
+ */
+const noteGrowthScript = defineScript(`
+for i = 1, #KEYS do
+  if redis.call('HGET', KEYS[i], 'version') == ARGV[3 * i - 2] then
+    if ARGV[3 * i - 1] ~= '' then redis.call('HSET', KEYS[i], 'stdout_bytes', ARGV[3 * i - 1]) end
+    if ARGV[3 * i] ~= '' then redis.call('HSET', KEYS[i], 'stderr_bytes', ARGV[3 * i]) end
+  end
+end
+`);
+
+export async function noteGrowth(redis: Redis, keys: Keys, grown: Growth[]): Promise<void> {
+  if (grown.length === 0) return;
+  await noteGrowthScript(
+    redis,
+    grown.map(({ id }) => keys.job(id)),
+    grown.flatMap(({ version, stdout_bytes, stderr_bytes }) => [
+      version,
+      stdout_bytes ?? '',
+      stderr_bytes ?? '',
+    ]),
+  );
+}

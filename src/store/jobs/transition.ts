@@ -13,6 +13,7 @@ import { pairs } from '../replies.ts';
 import { defineScript } from '../script.ts';
 import { decodeJob, encodeProgress } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
+import { glancedAt } from './glance.ts';
 
 /** How long a record is kept after its end, in ms. */
 export const KEPT_MS = 7 * 86_400_000;
@@ -150,6 +151,7 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
   const { why, eligible_at, tails, output, next_poll_at, type, untold, ...progress } = change;
   const token = launchToken({ id: job.id, attempt: change.attempt ?? job.attempt });
   const { set, del } = encodeProgress(progress, token);
+  if (next_poll_at != null) set.push(...glancedAt(job));
   return {
     id: job.id,
     host: job.host,

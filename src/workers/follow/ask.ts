@@ -5,26 +5,28 @@
 import type { AgentPort } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { rateOf } from '../../job/host.ts';
-import { inTurn, LOST_PAUSE_MS, pauseMs } from '../../job/pace.ts';
+import { inTurn, LOST_PAUSE_MS, nextQuestionAt, pauseMs } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
 import type { Report } from '../../job/report.ts';
 import type { Budget } from '../../store/budget.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
+import type { RunningJob } from '../../store/jobs/glance.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
 import type { Overtime } from './overtime.ts';
-import type { Silence } from './silence.ts';
+import type { AskRunning } from './running.ts';
+import type { Unanswered } from './unanswered.ts';
 
 /** Jobs asked about in one go: one request on Full agents, one request each on Base. */
-const BATCH = { full: 200, base: 20 };
+const BATCH = { running: 500, full: 200, base: 20 };
 /** How long one round of questions within a budget may last, in ms: then jobs that came meanwhile have their turn. */
 const ROUND_MS = 2_000;
-/** After a slot was not to be had. */
-const BUSY_PAUSE_MS = 200;
+/** A pause of a job that costs a request of its own has so many points at least at which it may end. */
+const PARTS = 4;
 
-export type Ask = (target: Target, due: Job[]) => Promise<void>;
+export type Ask = (target: Target, due: { running: RunningJob[]; others: Job[] }) => Promise<void>;
 
 export function createAsk(deps: {
   jobs: Pick<JobStore, 'now'>;
@@ -35,14 +37,18 @@ export function createAsk(deps: {
   contact: Pick<Contact, 'attempt' | 'facts'>;
   commit: Commit;
   overtime: Overtime;
-  silence: Silence;
+  unanswered: Unanswered;
+  askRunning: AskRunning;
 }): Ask {
-  const { jobs, followed, inSlot, budget, agents, contact, commit, overtime, silence } = deps;
+  const { jobs, followed, inSlot, budget, agents, contact, commit, overtime, unanswered, askRunning } = deps;
 
-  return async (target, due) => {
-    for await (const batch of batches(target, due)) {
-      const answered = await askBatch(target, batch);
-      if (!answered) return;
+  return async (target, { running, others }) => {
+    for (let i = 0; i < running.length; i += BATCH.running) {
+      const batch = running.slice(i, i + BATCH.running);
+      if (!(await askBatch(target, batch, () => askRunning(target, batch)))) return;
+    }
+    for await (const batch of batches(target, others)) {
+      if (!(await askBatch(target, batch, () => askAndSettle(target, batch)))) return;
     }
   };
 
@@ -63,55 +69,42 @@ export function createAsk(deps: {
   }
 
   /** @returns false if the host should not be asked further now */
-  async function askBatch(target: Target, batch: Job[]): Promise<boolean> {
+  async function askBatch(
+    target: Target,
+    batch: { id: string }[],
+    question: () => Promise<void>,
+  ): Promise<boolean> {
     try {
-      await inSlot(target.config, { patienceMs: 0 }, () => askAndSettle(target, batch));
+      await inSlot(target.config, { patienceMs: 0 }, async () => {
+        if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
+        await question();
+      });
       return true;
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
-      if (error.code === 'host_busy') await putOff(target.name, batch, BUSY_PAUSE_MS);
-      else await notAnswered(target, batch, error);
+      const ids = batch.map(({ id }) => id);
+      await unanswered.whole(target, ids, error);
       return false;
     }
   }
 
-  async function notAnswered(target: Target, batch: Job[], error: SluiceError): Promise<void> {
-    const { silent, pauseMs } = await silence.ofHost(target, batch);
-    await putOff(target.name, batch, pauseMs);
-    if (silent || error.code === 'agent_busy') return;
-    // It answers, but not to this question: another agent lives there than the one that started these jobs.
-    for (const job of batch) await unanswered(target, job, error);
-  }
-
   async function askAndSettle(target: Target, batch: Job[]): Promise<void> {
-    if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
     const { reports, errors } = await contact.attempt(target, 'status', (dial) => agents.ask(dial, batch));
     for (const job of batch) {
       const report = reports.get(job.id);
       const error = errors.get(job.id);
       if (report) await settleOne(target, job, report);
-      else if (error && error.code !== 'host_busy') await unanswered(target, job, error);
-      else await putOff(target.name, [job], BUSY_PAUSE_MS);
+      else if (error) await unanswered.one(target, job, error);
+      else await unanswered.notAsked(target, [job.id]);
     }
   }
 
   async function settleOne(target: Target, job: Job, report: Report): Promise<void> {
     const moved = (await overtime.stop(target, job, report)) ?? (await commit(target, job, report));
     const now = await jobs.now();
-    const next = moved || job;
-    await followed.askAt(target.name, new Map([[job.id, now + pauseOf(next, now)]]));
-  }
-
-  /** The host answers, but not about this job: a reply that its agent cannot make. */
-  async function unanswered(target: Target, job: Job, error: SluiceError): Promise<void> {
-    const pauseMs = job.poll_interval * 1_000;
-    await silence.ofJob(job, error, pauseMs);
-    await putOff(target.name, [job], pauseMs);
-  }
-
-  async function putOff(host: string, batch: Job[], inMs: number): Promise<void> {
-    const at = (await jobs.now()) + inMs;
-    await followed.askAt(host, new Map(batch.map((job) => [job.id, at])));
+    const pause = pauseOf(moved || job, now);
+    const at = nextQuestionAt(now, pause, target.name, job.started_by === 'full' ? 1 : PARTS);
+    await followed.askAt(target.name, new Map([[job.id, at]]));
   }
 }
 

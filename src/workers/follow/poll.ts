@@ -13,14 +13,17 @@ import { LEASE_MS, whileRenewing } from '../../store/renewal.ts';
 import type { Contact, Target } from '../contact.ts';
 import type { Ask } from './ask.ts';
 import { type DeliverCancel, owesCancel } from './cancel.ts';
+import { nextAbout } from './running.ts';
 
 /** The next question is waited for if it is due within so much. */
 const STAY_MS = 1_000;
+/** So much later than due is no reason for a shorter interval: what was asked just now took its time. */
+const SLACK_MS = 250;
 /** Jobs looked at in one round. */
 const ROUND = 1_000;
 /** How long one poll may go on; the next repetition takes over. */
 const LONGEST_MS = 20_000;
-/** How long questions are left to a held request before they are looked at again. */
+/** How long questions are left to a held request at least before they are looked at again. */
 const HELD_MS = 10_000;
 /** Cancels that wait at a Full agent at once for their jobs' ends. */
 const HELD_CANCELS = 100;
@@ -32,8 +35,8 @@ const LOOK_MS = 100;
 export type Poll = (host: string) => Promise<void>;
 
 export function createPoll(deps: {
-  jobs: Pick<JobStore, 'getMany' | 'now'>;
-  followed: Pick<Followed, 'due' | 'firstAt' | 'forget' | 'askAt'>;
+  jobs: Pick<JobStore, 'getMany' | 'glance'>;
+  followed: Pick<Followed, 'due' | 'nextInMs' | 'forget' | 'askAt'>;
   leases: Leases;
   schedules: Schedules;
   contact: Pick<Contact, 'target'>;
@@ -47,7 +50,7 @@ export function createPoll(deps: {
   const { jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, stopping, log } = deps;
 
   return async (host) => {
-    if ((await followed.firstAt(host)) === null) return schedules.remove(host);
+    if ((await followed.nextInMs(host)) === null) return schedules.remove(host);
     const me = `${owner}:${Math.random()}`;
     const end = Date.now() + LONGEST_MS;
     do {
@@ -66,22 +69,25 @@ export function createPoll(deps: {
 
   async function stay(host: string, end: number): Promise<void> {
     const canceling = new Map<string, Promise<void>>();
+    let next: number;
     for (;;) {
       await round(host, canceling);
-      const next = await nextInMs(host);
+      next = await nextInMs(host);
       if (stopping.aborted || Date.now() > end || (next > STAY_MS && canceling.size === 0)) break;
       await sleep(Math.min(Math.max(next, 10), LOOK_MS));
     }
-    await Promise.all(canceling.values());
-    await repeat(host);
+    if (canceling.size > 0) {
+      await Promise.all(canceling.values());
+      next = await nextInMs(host);
+    }
+    await repeat(host, next);
   }
 
   /** Asks about everything that is due; afterwards nothing of it is due now. */
   async function round(host: string, canceling: Map<string, Promise<void>>): Promise<void> {
-    const now = await jobs.now();
-    const ids = await followed.due(host, now, ROUND);
+    const { now, ids } = await followed.due(host, ROUND);
     if (ids.length === 0) return;
-    const target = await contact.target(host);
+    const [target, isHeld] = await Promise.all([contact.target(host), leases.isClaimed(holdLease(host))]);
     if (!target) {
       log.error({ host, jobs: ids }, 'poll.host_unknown');
       return putOff(host, ids, now + UNKNOWN_MS);
@@ -89,25 +95,16 @@ export function createPoll(deps: {
     // It failed, or asked for a pause.
     const { retry_at } = target.health;
     if (retry_at !== null && retry_at > now) return putOff(host, ids, retry_at);
-    const records = await jobs.getMany(ids);
-    const found = records.filter((job): job is Job => job !== null);
-    await followed.forget(
-      host,
-      ids.filter((_, i) => records[i] === null),
-    );
+    const seen = await jobs.glance(ids);
+    await followed.forget(host, seen.gone);
+    const found = (await jobs.getMany(seen.others)).filter((job) => job !== null);
     await startCancels(target, found.filter(owesCancel), canceling, now);
-    const isHeld = await leases.isClaimed(holdLease(host));
-    const { held = [], due = [] } = Object.groupBy(
-      found.filter((job) => !owesCancel(job)),
-      // Only jobs that a Full agent started are in a held request; see `hold/request.ts`.
-      (job) => (isHeld && job.state === 'running' && job.started_by === 'full' ? 'held' : 'due'),
-    );
-    await putOff(
-      host,
-      held.map(({ id }) => id),
-      now + HELD_MS,
-    );
-    if (due.length > 0) await ask(target, due);
+    const others = found.filter((job) => !owesCancel(job));
+    if (!isHeld) return ask(target, { running: seen.running, others });
+    // What a Full agent started and runs is in the held request; see `hold/request.ts`.
+    const times = seen.running.map((job) => [job.id, nextAbout(job, now, host, HELD_MS)] as const);
+    await followed.askAt(host, new Map(times));
+    await ask(target, { running: [], others });
   }
 
   /** One slot is left for questions, as by starts; what finds no room waits its turn without being looked at. */
@@ -143,15 +140,13 @@ export function createPoll(deps: {
   }
 
   async function nextInMs(host: string): Promise<number> {
-    const at = await followed.firstAt(host);
-    return at === null ? Number.POSITIVE_INFINITY : at - (await jobs.now());
+    return (await followed.nextInMs(host)) ?? Number.POSITIVE_INFINITY;
   }
 
   /** Sets how often the host is asked from now on, by the job that is due soonest. */
-  async function repeat(host: string): Promise<void> {
-    const next = await nextInMs(host);
+  async function repeat(host: string, next: number): Promise<void> {
     if (next === Number.POSITIVE_INFINITY) await schedules.remove(host);
-    else await schedules.set(host, intervalMs(Math.max(next, STAY_MS)));
+    else await schedules.set(host, { everyMs: intervalMs(next + SLACK_MS), firstInMs: next });
   }
 }
 

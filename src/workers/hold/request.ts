@@ -7,12 +7,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { AgentPort, DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { FIRST_PAUSE_MS } from '../../job/pace.ts';
-import type { Job } from '../../job/record.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
+import type { RunningJob } from '../../store/jobs/glance.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import { grown } from '../follow/running.ts';
 
 /** How long one request is held, in seconds: below what proxies and firewalls drop. */
 const HELD_SECONDS = 25;
@@ -20,6 +21,8 @@ const HELD_SECONDS = 25;
 const PATIENCE_MS = 10_000;
 /** And to ask without waiting: without one the host is asked by interval. */
 const QUESTION_PATIENCE_MS = 2_000;
+/** How often at most it is noted how much the jobs have written, in ms. */
+const GROWTH_MS = 10_000;
 /** After an answer that changed nothing. */
 const UNCHANGED_PAUSE_MS = 500;
 
@@ -34,7 +37,7 @@ export type Held = (
 ) => Promise<boolean>;
 
 export function createHeld(deps: {
-  jobs: Pick<JobStore, 'getMany' | 'now'>;
+  jobs: Pick<JobStore, 'getMany' | 'glance' | 'noteGrowth' | 'now'>;
   followed: Pick<Followed, 'of' | 'askAt'>;
   agents: Pick<AgentPort, 'ask'>;
   contact: Pick<Contact, 'target' | 'known' | 'facts' | 'attempt'>;
@@ -45,8 +48,9 @@ export function createHeld(deps: {
 
   return async (host, stop, onRenew) => {
     let cursor: string | null = null;
-    let known = new Set<string>();
-    let asked: Job[] = [];
+    let known: RunningJob[] = [];
+    let asked: RunningJob[] = [];
+    let notedAt = performance.now();
     try {
       for (;;) {
         // Listened for before the jobs are read: one that comes in between is then asked about at the next turn.
@@ -59,7 +63,7 @@ export function createHeld(deps: {
         const facts = contact.known(target) ?? (await asAnyRequest(target, () => contact.facts(target)));
         if (!facts.capabilities.includes('status_wait')) break;
         asked = present;
-        if (asked.some(({ id }) => !known.has(id))) cursor = null;
+        if (someAreNew(asked, known)) cursor = null;
         // Only what is held is given up for a new job: else a stream of starts would let no question end.
         const wait: Wait =
           cursor === null
@@ -69,7 +73,11 @@ export function createHeld(deps: {
         const changed = answer !== null && (await settleAll(target, asked, answer));
         if (answer !== null) {
           cursor = answer.cursor;
-          known = new Set(asked.map(({ id }) => id));
+          known = asked;
+        }
+        if (answer !== null && performance.now() - notedAt > GROWTH_MS) {
+          await jobs.noteGrowth(asked.flatMap((job) => grown(job, answer.reports.get(job.id))));
+          notedAt = performance.now();
         }
         // Neither many starts nor an agent that does not hold make this a circle without a pause.
         if (!changed && wait.seconds > 0) await pause(answer === null ? FIRST_PAUSE_MS : UNCHANGED_PAUSE_MS);
@@ -86,7 +94,7 @@ export function createHeld(deps: {
   };
 
   /** Null if the request was given up on purpose, which says nothing about the host. */
-  async function holdOnce(target: Target, asked: Job[], wait: Wait): Promise<Answer | null> {
+  async function holdOnce(target: Target, asked: RunningJob[], wait: Wait): Promise<Answer | null> {
     const ask = async (dial: DialHost) => {
       try {
         return await agents.ask(dial, asked, wait);
@@ -108,11 +116,12 @@ export function createHeld(deps: {
   }
 
   /** @returns whether any job changed; of those that run on, nothing is to be committed */
-  async function settleAll(target: Target, asked: Job[], { reports }: Answer): Promise<boolean> {
+  async function settleAll(target: Target, asked: RunningJob[], { reports }: Answer): Promise<boolean> {
     let changed = false;
-    for (const job of asked) {
-      const report = reports.get(job.id);
-      if (!report || report.kind === 'running') continue;
+    const ids = asked.map(({ id }) => id).filter((id) => (reports.get(id)?.kind ?? 'running') !== 'running');
+    for (const job of await jobs.getMany(ids)) {
+      const report = job && reports.get(job.id);
+      if (!report) continue;
       // The end of a job is committed with the ends of its output, which are read from the host.
       const moved =
         report.kind === 'ended'
@@ -123,11 +132,14 @@ export function createHeld(deps: {
     return changed;
   }
 
-  async function running(host: string): Promise<Job[]> {
-    const ids = (await followed.of(host)).map(({ id }) => id);
-    const found = await jobs.getMany(ids);
-    return found.filter((job): job is Job => job?.state === 'running' && job.started_by === 'full');
+  async function running(host: string): Promise<RunningJob[]> {
+    return (await jobs.glance(await followed.of(host))).running;
   }
+}
+
+function someAreNew(asked: RunningJob[], known: RunningJob[]): boolean {
+  const ids = new Set(known.map(({ id }) => id));
+  return asked.some(({ id }) => !ids.has(id));
 }
 
 /** Not the host's failure: nobody wanted the answer any more. */
