@@ -68,7 +68,9 @@ export const HostView = Type.Object({
   pinned_fingerprint: text('sha256 of the certificate that was pinned on first use, hex.'),
   jobs: Type.Object({
     queued: Type.Integer({ description: 'Jobs that wait for this host.' }),
-    running: Type.Integer({ description: 'Jobs that it is being asked about.' }),
+    running: Type.Integer({
+      description: 'Jobs that count for `max_jobs`: `dispatching`, `running`, `unreachable` or `canceling`.',
+    }),
   }),
   agent: Type.Unsafe<Static<typeof AgentView> | null>({ anyOf: [AgentView, { type: 'null' }] }),
   last_contact_at: text('When it last answered. RFC 3339, UTC.'),
