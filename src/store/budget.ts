@@ -25,22 +25,40 @@ const GRACE_MS = 250;
 const KEPT_SECONDS = 86_400;
 
 /**
+ * Lua: `tat_of(key, now, interval)` returns the theoretical arrival time of the next request, and whether the pace
+ * is another than that of the last one. What is owed is owed in requests: at a wider rate it is paid back sooner,
+ * else jobs that waited for a narrow one would go on waiting for hours after it was widened.
+ */
+export const TAT_LUA = `
+local function tat_of(key, now, interval)
+  local held = redis.call('HMGET', key, 'tat', 'interval')
+  local tat, paced = tonumber(held[1] or 0), tonumber(held[2] or interval)
+  if paced == interval or tat <= now then return tat, paced ~= interval end
+  return now + (tat - now) * interval / paced, true
+end
+`;
+
+/**
  * Lua: `spend(key, now, interval, tolerance, class, most)` takes up to `most` tokens for a class and returns how
  * many it got, and in how many ms to ask again if it wanted more.
  *
- * The hash holds `tat`, the theoretical arrival time of the next request at the even pace; `clock`, the virtual
- * time of the sharing; and for each class its virtual finish and until when it counts as waiting.
+ * The hash holds `tat`, the theoretical arrival time of the next request at the even pace of `interval`; `clock`, the
+ * virtual time of the sharing; and for each class its virtual finish and until when it counts as waiting.
  */
 export const SPEND_LUA = `
+${TAT_LUA}
 local SHARES = {start = 3, follow = 2, read = 1}
 local function spend(key, now, interval, tolerance, class, most)
   if interval == 0 then return most, 0 end
   local held = redis.call('HMGET', key, 'tat', 'clock', 'start', 'follow', 'read',
     'start_waits', 'follow_waits', 'read_waits')
   for i = 1, 8 do held[i] = tonumber(held[i] or 0) end
-  local tat, virtual = held[1], held[2]
+  local tat, is_repaced = tat_of(key, now, interval)
+  local virtual = held[2]
   local finish = {start = held[3], follow = held[4], read = held[5]}
   local waits = {start = held[6], follow = held[7], read = held[8]}
+  -- Who waited at another pace asks again.
+  if is_repaced then waits = {start = 0, follow = 0, read = 0} end
   local granted, wait = 0, 0
   while granted < most do
     local at = math.max(tat, now)
@@ -64,7 +82,7 @@ local function spend(key, now, interval, tolerance, class, most)
     granted = granted + 1
   end
   waits[class] = granted < most and now + wait + ${GRACE_MS} or 0
-  redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'clock', string.format('%.6f', virtual),
+  redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'interval', interval, 'clock', string.format('%.6f', virtual),
     class, string.format('%.6f', finish[class]), class .. '_waits', waits[class])
   redis.call('EXPIRE', key, ${KEPT_SECONDS})
   return granted, wait
@@ -80,8 +98,9 @@ return {granted, wait}
 
 /** KEYS 1 budget ARGV 1 interval in ms 2 tolerance in ms. Returns how many tokens there are now. */
 const tokensScript = defineScript(`
+${TAT_LUA}
 local now = clock()
-local left = now + ARGV[2] - math.max(now, tonumber(redis.call('HGET', KEYS[1], 'tat') or 0))
+local left = now + ARGV[2] - math.max(now, (tat_of(KEYS[1], now, tonumber(ARGV[1]))))
 return left < 0 and 0 or math.floor(left / ARGV[1]) + 1
 `);
 

@@ -5,7 +5,7 @@
 import type { HostRate } from '../job/host.ts';
 import type { Job } from '../job/record.ts';
 import type { HostQueue } from '../job/waiting-for.ts';
-import { bucketOf } from './budget.ts';
+import { bucketOf, TAT_LUA } from './budget.ts';
 import type { Keys } from './keys.ts';
 import { PLACES_LUA, placeOf } from './places.ts';
 import type { Redis } from './redis.ts';
@@ -22,6 +22,7 @@ export type ReadQueue = (job: Job, rate: HostRate | null) => Promise<{ now: numb
  */
 const readScript = defineScript(`
 ${PLACES_LUA}
+${TAT_LUA}
 local now = clock()
 local place = ARGV[2]
 local ready, later = redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[1])
@@ -54,7 +55,7 @@ end
 local tokens, token_at = -1, -1
 local interval, tolerance = tonumber(ARGV[3]), tonumber(ARGV[4])
 if interval > 0 then
-  local early = now + tolerance - math.max(now, tonumber(redis.call('HGET', KEYS[5], 'tat') or 0))
+  local early = now + tolerance - math.max(now, (tat_of(KEYS[5], now, interval)))
   tokens = early < 0 and 0 or math.floor(early / interval) + 1
   if early < 0 then token_at = now - early end
 end

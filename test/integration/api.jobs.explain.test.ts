@@ -113,7 +113,7 @@ it('jobs beyond max_jobs: their places, and a higher limit starts them at once',
   await Promise.all([second, urgent].map(({ id }) => stateOf(stores, id, 'running', 5_000)));
 }, 40_000);
 
-it('jobs beyond the rate: when the next token comes', async () => {
+it('jobs beyond the rate: when the next token comes, and a wider rate lets them go at once', async () => {
   await register('slow');
   await put('slow', { rate: { limit: 2, period_seconds: 3_600, burst: 4 } });
   const submitted = [];
@@ -127,6 +127,8 @@ it('jobs beyond the rate: when the next token comes', async () => {
   const next = Date.parse(seen.limits?.rate?.next_token_at ?? '') - Date.now();
   expect(next).toBeGreaterThan(0);
   expect(next).toBeLessThanOrEqual(1_800_000);
+  await put('slow', { rate: { limit: 100_000, period_seconds: 1 } });
+  await stateOf(stores, last.id, 'running', 10_000);
 }, 40_000);
 
 it('a host whose only request is in use, and the job that has it', async () => {
