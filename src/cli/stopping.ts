@@ -10,12 +10,14 @@ export interface Stopping {
   requested: Promise<void>;
   /** Ends the program because of a failure: the exit code is then 1. */
   now(error: Error): void;
-  /** Later signals have their usual effect again. */
+  /** Everything was stopped: later signals have their usual effect again, and what is still open keeps nobody. */
   done(): void;
 }
 
 /** How long a program that failed may take to end in order, in ms: what is broken may never let go. */
 const FAILED_MS = 20_000;
+/** What a process may still need to write its last lines, in ms. */
+const LEFT_OPEN_MS = 1_000;
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP'] as const;
 
 export function listenForStop(): Stopping {
@@ -39,6 +41,8 @@ export function listenForStop(): Stopping {
     },
     done() {
       for (const signal of SIGNALS) process.off(signal, onSignal);
+      // BullMQ's own connections try for ever to reach a Redis that refuses them.
+      setTimeout(() => process.exit(), LEFT_OPEN_MS).unref();
     },
   };
 }
