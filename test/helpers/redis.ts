@@ -7,6 +7,7 @@
  *
  *     container   in a container (Testcontainers; the image is TESTCONTAINERS_REDIS_IMAGE)
  *     sentinel    a primary and a replica behind a Sentinel
+ *     shared      with another gateway at work on it
  */
 import { once } from 'node:events';
 import { mkdtemp, rm } from 'node:fs/promises';
@@ -47,6 +48,10 @@ export async function startRedis(options: RedisOptions = {}): Promise<TestRedis>
   if (process.env.SLUICE_TEST_REDIS === 'sentinel') {
     const { startSentinelRedis } = await import('./redis-sentinel.ts');
     return startSentinelRedis({ server: redisServer(options) });
+  }
+  if (process.env.SLUICE_TEST_REDIS === 'shared') {
+    const { shareRedis } = await import('./redis-shared.ts');
+    return shareRedis(await startLocally(options));
   }
   return startLocally(options);
 }
