@@ -9,7 +9,7 @@ import { SluiceError } from '../job/errors.ts';
 import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
-import { accept, accepted, requestOf } from './jobs/accept.ts';
+import { accept } from './jobs/accept.ts';
 import { events } from './jobs/events.ts';
 import { type Glance, glance } from './jobs/glance.ts';
 import { findAccepted, type Idempotency, type Taken } from './jobs/idempotency.ts';
@@ -111,13 +111,13 @@ export function createJobStore(deps: {
 
   return {
     async accept(job, idempotency, options) {
-      const acceptance = await accept(redis, keys, requestOf(job), idempotency, options);
+      const acceptance = await accept(redis, keys, job, idempotency, options);
       if (acceptance === 'host_gone') {
         throw new SluiceError('target_unknown', `${job.host} was removed just now`, {
           fields: { field: 'target_server' },
         });
       }
-      if ('wake' in acceptance) return accepted(job, acceptance);
+      if ('wake' in acceptance) return { kind: 'accepted', ...acceptance };
       return replayed(acceptance.taken);
     },
     async findAccepted(owner, idempotency) {

@@ -8,7 +8,14 @@
  */
 import type { Job } from '../job/record.ts';
 import type { Keys } from './keys.ts';
-import { type Claim, type StartLimits, type Taken, take } from './mailbox/take.ts';
+import {
+  type Claim,
+  holderOf,
+  type StartLimits,
+  type Taken,
+  type TakeOptions,
+  take,
+} from './mailbox/take.ts';
 import { PLACES_LUA, placeOf } from './places.ts';
 import type { Redis } from './redis.ts';
 import { clock } from './replies.ts';
@@ -19,7 +26,7 @@ export type { Claim, Limit, StartLimits, Taken } from './mailbox/take.ts';
 
 export interface Mailbox {
   /** Claims what may be started now within the host's limits, at most `most`. */
-  take(host: string, limits: StartLimits, options: { leaseMs: number; most: number }): Promise<Taken>;
+  take(host: string, limits: StartLimits, options: TakeOptions): Promise<Taken>;
   /** How many jobs may start by now, whatever the host's limits say. */
   ready(host: string): Promise<number>;
   /** Keeps the slot of a start that is still under way. */
@@ -35,9 +42,6 @@ export interface Mailbox {
   /** Hosts whose mailbox should have been looked at `lateMs` ago. */
   overdue(lateMs: number, limit: number): Promise<string[]>;
 }
-
-/** The slot that a start holds; see `slots.ts` for the others. */
-const holderOf = ({ place, token }: Claim) => `start:${token}:${place}`;
 
 /** KEYS 1 mailbox 2 ready. Returns how many may start by now. */
 const readyScript = defineScript(`

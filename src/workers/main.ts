@@ -153,14 +153,14 @@ export async function startWorkers({
     return { env: {}, secret_env: {}, ...JSON.parse(text) };
   };
   const start = createStart({ jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log });
-  const { accepted, close: closeAcceptance } = createAcceptance(feed);
+  const { onAccepted, close: closeAcceptance } = createAcceptance(feed);
   const drain = createDrain({
     mailbox,
     contact,
     inSlot,
     start,
     wake,
-    accepted,
+    onAccepted,
     onLimited,
     stopping: stop.signal,
     log,
@@ -219,9 +219,7 @@ export async function startWorkers({
 
   async function finish(): Promise<void> {
     liveness?.close();
-    await survey.close();
-    await sweep.close();
-    await Promise.all(workers.map((worker) => worker.close()));
+    await Promise.all([survey, sweep, ...workers].map((one) => one.close()));
     await holds.close();
     await delivery.close();
     closeAcceptance();
@@ -238,6 +236,8 @@ export async function startWorkers({
       if ((await Promise.race([finish(), cut])) === 'cut') {
         // Nothing is lost: what was under way is leased, and another worker takes it over when the lease ends.
         log.warn({ owner }, 'workers.stop_cut_short');
+        // BullMQ's loop would turn without a pause on a connection that is closed under it, and nothing else ever run.
+        for (const worker of watched) worker.abandon();
       }
       // Up to here it says that the process lives.
       await operating?.close();

@@ -3,7 +3,6 @@
  * it the job cannot be forgotten; a missing wake-up is only late, because the host is armed.
  */
 import { type Job, type JobProgress, type JobRequest, NOT_STARTED } from '../../job/record.ts';
-import type { Accepted } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import { placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
@@ -48,16 +47,17 @@ redis.call('PUBLISH', ARGV[8], cjson.encode({ARGV[1], 1, 'queued', ARGV[3], ARGV
 return {1, wake}
 `);
 
-export type Acceptance = { wake: boolean } | { taken: Taken } | 'host_gone';
+export type Acceptance = { job: Job; wake: boolean } | { taken: Taken } | 'host_gone';
 
 export async function accept(
   redis: Redis,
   keys: Keys,
-  request: JobRequest,
+  job: Job,
   idempotency?: Idempotency,
   { registered = false } = {},
 ): Promise<Acceptance> {
-  const { id, host, created_by: owner } = request;
+  const { id, host, created_by: owner } = job;
+  const request = { ...requestOf(job), ...(idempotency && { idempotency: digestOf(idempotency.key) }) };
   const claim = idempotency ? keys.idempotency(owner, digestOf(idempotency.key)) : keys.job(id);
   const reply = (await acceptScript(
     redis,
@@ -77,7 +77,7 @@ export async function accept(
     ],
     [
       id,
-      encodeRequest(idempotency ? { ...request, idempotency: digestOf(idempotency.key) } : request),
+      encodeRequest(request),
       host,
       owner,
       request.not_before ?? 0,
@@ -90,18 +90,14 @@ export async function accept(
   )) as [1, number] | [0, string] | [-1];
   if (reply[0] === -1) return 'host_gone';
   return reply[0] === 1
-    ? { wake: reply[1] === 1 }
+    ? { job: { ...job, ...request, state: 'queued', version: 1 }, wake: reply[1] === 1 }
     : { taken: takenBy(reply[1], idempotency?.fingerprint ?? '') };
 }
 
 /** The parts of a job that are what was asked. */
-export function requestOf(job: Job): JobRequest {
+function requestOf(job: Job): JobRequest {
   const progress: Record<keyof JobProgress, unknown> = { ...NOT_STARTED, state: null, version: null };
   return Object.fromEntries(
     Object.entries(job).filter(([field]) => !(field in progress)),
   ) as unknown as JobRequest;
-}
-
-export function accepted(job: Job, acceptance: { wake: boolean }): Accepted {
-  return { kind: 'accepted', job: { ...job, state: 'queued', version: 1 }, wake: acceptance.wake };
 }

@@ -82,17 +82,24 @@ export function encodeProgress(
 
 /** @throws Error if the hash is no job's */
 export function decodeJob(id: string, request: string, hash: Hash): Job {
-  const progress: Record<string, unknown> = { ...NOT_STARTED };
+  return { ...USUAL, ...decodeRequest(id, request), ...decodeProgress(id, hash) };
+}
+
+/** @throws Error if the hash is no job's */
+export function decodeProgress(id: string, hash: Hash): JobProgress {
+  const fields: Record<string, unknown> = { ...NOT_STARTED };
   for (const [field, text] of Object.entries(hash)) {
     // The store's own mark of the last move; see transition.ts.
     if (field === 'move' || isEvent(field)) continue;
-    progress[field] = decodeField(field, text);
+    fields[field] = decodeField(field, text);
   }
   const state = hash.state ?? '';
   if (!isState(state)) throw new Error(`a job's record has the state ${JSON.stringify(state)}`);
-  const job = { ...USUAL, ...decodeRequest(id, request), ...(progress as unknown as JobProgress) };
-  if (job.agent_job_id === OWN_TOKEN) job.agent_job_id = launchToken(job);
-  return job;
+  const progress = fields as unknown as JobProgress;
+  if (progress.agent_job_id === OWN_TOKEN) {
+    progress.agent_job_id = launchToken({ id, attempt: progress.attempt });
+  }
+  return progress;
 }
 
 function decodeRequest(id: string, text: string): JobRequest {

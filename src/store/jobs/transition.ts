@@ -11,7 +11,7 @@ import { placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
 import { pairs } from '../replies.ts';
 import { defineScript } from '../script.ts';
-import { decodeJob, encodeProgress } from './codec.ts';
+import { decodeProgress, encodeProgress } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
 import { glancedAt } from './glance.ts';
 
@@ -22,35 +22,39 @@ const OUTPUT_SECONDS = 3_600;
 
 /** States that count against a host's `max_jobs`: a job's place there comes back by its state and nothing else. */
 const ACTIVE = new Set<State>(['dispatching', 'running', 'unreachable', 'canceling']);
+/** States in which a job may be in its host's mailbox or ready set: a start that is unsettled is put back there. */
+const PLACED = new Set<State>(['queued', 'dispatching']);
+/** States in which a job may be in its host's followed set. */
+const FOLLOWED = new Set<State>(['running', 'unreachable', 'canceling', 'lost']);
 
 /**
  * KEYS 1 job 2 its further events 3 stream 4 mailbox 5 armed 6 followed 7 hosts with followed jobs 8 deadlines
- *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 request 15 ready 16 turns 17 active jobs of the host
- *      18 index of the new state 19.. index of each state in `from`
+ *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 ready 15 turns 16 active jobs of the host
+ *      17 index of the new state 18.. index of each state in `from`
  * ARGV 1 what to do, as JSON 2-3 tails 4-5 output (bytes)
- * Returns false if the job is in none of `from` or in another attempt, else {request, hash, 1 if to be told, 1 if
- * another job of its host may start for it}.
+ * Returns false if the job is in none of `from` or in another attempt, else {hash, 1 if to be told, 1 if another
+ * job of its host may start for it}.
  */
 const transitionScript = defineScript(`${EVENT_LUA}
 local p = cjson.decode(ARGV[1])
-local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move')
+local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move', 'version')
 -- This very move, made before: its reply was lost with the connection, and the client sent it again.
-if seen[3] == p.move then return {redis.call('GET', KEYS[14]), redis.call('HGETALL', KEYS[1]), 0, 0} end
+if seen[3] == p.move then return {redis.call('HGETALL', KEYS[1]), 0, 0} end
 if tonumber(seen[2] or 0) ~= p.attempt then return false end
 local old
 for i, state in ipairs(p.from) do
-  if state == seen[1] then old = KEYS[18 + i] end
+  if state == seen[1] then old = KEYS[17 + i] end
 end
 if not old then return false end
 
 local now = clock()
-local version = redis.call('HINCRBY', KEYS[1], 'version', 1)
+local version = tonumber(seen[4]) + 1
 if #p.del > 0 then redis.call('HDEL', KEYS[1], unpack(p.del)) end
-redis.call('HSET', KEYS[1], 'state', p.to, 'move', p.move, unpack(p.set))
+redis.call('HSET', KEYS[1], 'state', p.to, 'version', version, 'move', p.move, unpack(p.set))
 append_event(KEYS[1], KEYS[2], version, p.to, now, p.why)
-if old ~= KEYS[18] then
+if old ~= KEYS[17] then
   redis.call('ZREM', old, p.id)
-  redis.call('ZADD', KEYS[18], 0, p.id)
+  redis.call('ZADD', KEYS[17], 0, p.id)
 end
 
 if p.to == 'queued' then
@@ -58,27 +62,32 @@ if p.to == 'queued' then
   redis.call('ZADD', KEYS[4], due, p.place)
   redis.call('ZADD', KEYS[5], 'LT', due, p.host)
   -- It had its turn before: no flood of its own caller comes between.
-  redis.call('HSET', KEYS[16], 'again:' .. p.id, 1)
-elseif seen[1] == 'queued' or seen[1] == 'dispatching' then
+  redis.call('HSET', KEYS[15], 'again:' .. p.id, 1)
+elseif p.was_placed then
   redis.call('ZREM', KEYS[4], p.place)
-  redis.call('ZREM', KEYS[15], p.place)
+  redis.call('ZREM', KEYS[14], p.place)
 end
 
 local freed = 0
 if p.active then
-  redis.call('ZADD', KEYS[17], 0, p.id)
-elseif redis.call('ZREM', KEYS[17], p.id) == 1 and redis.call('HGET', KEYS[16], 'limit') == 'max_jobs' then
-  redis.call('ZADD', KEYS[5], now, p.host)
-  freed = 1
+  redis.call('ZADD', KEYS[16], 0, p.id)
+elseif p.was_active and redis.call('ZREM', KEYS[16], p.id) == 1 then
+  if redis.call('HGET', KEYS[15], 'limit') == 'max_jobs' then
+    redis.call('ZADD', KEYS[5], now, p.host)
+    freed = 1
+  end
 end
 -- Only what waits for its first start can miss its deadline; anything else would crowd out what can.
-if p.deadline then redis.call('ZADD', KEYS[8], p.deadline, p.id) else redis.call('ZREM', KEYS[8], p.id) end
+if p.deadline then
+  redis.call('ZADD', KEYS[8], p.deadline, p.id)
+elseif seen[1] == 'queued' then
+  redis.call('ZREM', KEYS[8], p.id)
+end
 
 if p.next_poll_at then
   redis.call('ZADD', KEYS[6], p.next_poll_at, p.id)
   redis.call('ZADD', KEYS[7], 'NX', now, p.host)
-else
-  redis.call('ZREM', KEYS[6], p.id)
+elseif p.was_followed and redis.call('ZREM', KEYS[6], p.id) == 1 then
   if redis.call('ZCARD', KEYS[6]) == 0 then redis.call('ZREM', KEYS[7], p.host) end
 end
 
@@ -98,7 +107,7 @@ end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
   'host', p.host, 'owner', p.owner, 'type', p.type)
 redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
-return {redis.call('GET', KEYS[14]), hash, told and 1 or 0, freed}
+return {hash, told and 1 or 0, freed}
 `);
 
 export async function transition(
@@ -126,7 +135,6 @@ export async function transition(
       keys.endpoints,
       keys.jobTails(id),
       keys.jobOutput(id),
-      keys.jobRequest(id),
       keys.ready(host),
       keys.turns(host),
       keys.activeJobs(host),
@@ -140,10 +148,10 @@ export async function transition(
       change.output?.stdout ?? '',
       change.output?.stderr ?? '',
     ],
-  )) as [string, string[], number, number] | null;
+  )) as [string[], number, number] | null;
   if (!reply) return false;
-  const [request, hash, told, freed] = reply;
-  const moved = { ...decodeJob(id, request, pairs(hash)), next_poll_at: change.next_poll_at ?? null };
+  const [hash, told, freed] = reply;
+  const moved = { ...job, ...decodeProgress(id, pairs(hash)), next_poll_at: change.next_poll_at ?? null };
   return { job: moved, told: told === 1, freed: freed === 1 };
 }
 
@@ -156,7 +164,10 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     id: job.id,
     host: job.host,
     place: placeOf(job),
+    was_placed: from.some((state) => PLACED.has(state)),
     active: ACTIVE.has(to),
+    was_active: from.some((state) => ACTIVE.has(state)),
+    was_followed: from.some((state) => FOLLOWED.has(state)),
     owner: job.created_by,
     attempt: job.attempt,
     from,

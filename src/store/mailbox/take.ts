@@ -32,6 +32,19 @@ export interface Claim {
   token: string;
 }
 
+/** The slot that a start holds; see `slots.ts` for the others. */
+export function holderOf({ place, token }: Claim): string {
+  return `start:${token}:${place}`;
+}
+
+export interface TakeOptions {
+  /** Of the slots that are taken. */
+  leaseMs: number;
+  most: number;
+  /** Starts that are settled: their slots are freed first. */
+  settled?: Claim[];
+}
+
 export interface Taken {
   claims: Claim[];
   /** How many more wait, whether or not they may start yet. */
@@ -57,7 +70,7 @@ const DRAINING_MS = 3_600_000;
 /**
  * KEYS 1 mailbox 2 ready 3 turns 4 slots 5 active jobs 6 health 7 budget 8 armed
  * ARGV 1 host 2 max_requests 3 max_jobs or -1 4 interval and 5 tolerance of the rate in ms (0: none)
- *      6 lease in ms 7 the most to take 8 token of the new slots
+ *      6 lease in ms 7 the most to take 8 token of the new slots 9.. slots to free
  * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or "",
  * the host's revision}.
  */
@@ -67,6 +80,7 @@ ${SPEND_LUA}
 local LEVEL = 2 ^ 40
 local now = clock()
 
+if ARGV[9] then redis.call('ZREM', KEYS[4], unpack(ARGV, 9)) end
 -- What a dead process held may be taken again.
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
   redis.call('ZREM', KEYS[4], holder)
@@ -79,24 +93,25 @@ end
 
 local function is_active(place) return redis.call('ZSCORE', KEYS[5], id_at(place)) end
 
-for _, place in ipairs(redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ${LINE_UP})) do
-  redis.call('ZREM', KEYS[1], place)
-  local level, id = place:sub(1, 1), id_at(place)
-  if is_active(place) then
+local function line_up(place)
+  local level, again = place:sub(1, 1), 'again:' .. id_at(place)
+  local caller = 'last:' .. level .. caller_at(place)
+  local seen = redis.call('HMGET', KEYS[3], 'served:' .. level, caller, again)
+  local turn = tonumber(seen[1] or 0)
+  if seen[3] then
+    redis.call('HDEL', KEYS[3], again)
     -- Its start is under way and unsettled: before all others, and it has its place among the active jobs.
-    redis.call('ZADD', KEYS[2], -1, place)
+    if is_active(place) then return redis.call('ZADD', KEYS[2], -1, place) end
   else
-    local caller = 'last:' .. level .. caller_at(place)
-    local seen = redis.call('HMGET', KEYS[3], 'served:' .. level, caller, 'again:' .. id)
-    local turn = tonumber(seen[1] or 0)
-    if not seen[3] then
-      turn = math.max(turn, tonumber(seen[2] or 0))
-      redis.call('HSET', KEYS[3], caller, turn + 1)
-    end
-    redis.call('ZADD', KEYS[2], (9 - tonumber(level)) * LEVEL + turn, place)
+    turn = math.max(turn, tonumber(seen[2] or 0))
+    redis.call('HSET', KEYS[3], caller, turn + 1)
   end
-  redis.call('HDEL', KEYS[3], 'again:' .. id)
+  redis.call('ZADD', KEYS[2], (9 - tonumber(level)) * LEVEL + turn, place)
 end
+
+local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ${LINE_UP})
+if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
+for _, place in ipairs(due) do line_up(place) end
 
 local function head_of(level)
   local from = (9 - level) * LEVEL
@@ -115,7 +130,8 @@ local function served_longest_ago()
   return found
 end
 
-local count = tonumber(redis.call('HGET', KEYS[3], 'count') or 0)
+local said = redis.call('HMGET', KEYS[3], 'count', 'limit')
+local count = tonumber(said[1] or 0)
 local function next_up()
   local head = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
   if head[1] and tonumber(head[2]) >= 0 and count % ${NO_STARVING} == ${NO_STARVING - 1} then
@@ -139,18 +155,19 @@ local most = tonumber(ARGV[7])
 local on_probation = health[3] ~= 'up' and max > 1
 if on_probation then max = 1 end
 
-local starts, under_way = 0, redis.call('ZCARD', KEYS[5])
+local starts, under_way = 0, 0
 local holders = redis.call('ZRANGE', KEYS[4], 0, -1)
 for _, holder in ipairs(holders) do
   local place = holder:match('^start:[^:]+:(.+)$')
   if place then
     starts = starts + 1
-    if not is_active(place) then under_way = under_way + 1 end
+    if ARGV[3] ~= '-1' and not is_active(place) then under_way = under_way + 1 end
   end
 end
 -- One slot is left for questions, so that a queue of starts cannot keep running jobs from being asked about.
 local free = math.min(math.max(1, max - 1) - starts, max - #holders)
-local jobs_left = ARGV[3] == '-1' and math.huge or tonumber(ARGV[3]) - under_way
+local jobs_left = math.huge
+if ARGV[3] ~= '-1' then jobs_left = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[5]) - under_way end
 
 local places, limit, look = {}, '', -1
 while true do
@@ -183,29 +200,27 @@ while true do
   if score >= 0 then jobs_left = jobs_left - 1 end
 end
 
-local ready, later = redis.call('ZCARD', KEYS[2]), redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
-if ready == 0 and not later[1] then
+local ready, later = redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[1])
+if ready + later == 0 then
   redis.call('DEL', KEYS[3])
-elseif limit == '' then
-  redis.call('HDEL', KEYS[3], 'limit')
-else
+elseif limit ~= (said[2] or '') then
   redis.call('HSET', KEYS[3], 'limit', limit)
 end
-if later[2] then
-  local due = math.max(tonumber(later[2]), paused, now + 1)
-  if look == -1 or due < look then look = due end
+if later > 0 then
+  local first = redis.call('ZRANGE', KEYS[1], 0, 0, 'WITHSCORES')
+  local at = math.max(tonumber(first[2]), paused, now + 1)
+  if look == -1 or at < look then look = at end
 end
 if look == -1 and starts > 0 then look = now + ARGV[6] end
 if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
-return {places, ready + redis.call('ZCARD', KEYS[1]), look == -1 and -1 or look - now, limit,
-  tonumber(health[4] or 0)}
+return {places, ready + later, look == -1 and -1 or look - now, limit, tonumber(health[4] or 0)}
 `);
 
 export async function take(
   { redis, keys }: { redis: Redis; keys: Keys },
   host: string,
   limits: StartLimits,
-  options: { leaseMs: number; most: number },
+  { leaseMs, most, settled = [] }: TakeOptions,
 ): Promise<Taken> {
   const token = randomUUID().slice(0, 8);
   const { intervalMs, toleranceMs } = bucketOf(limits.rate);
@@ -227,9 +242,10 @@ export async function take(
       limits.max_jobs ?? -1,
       intervalMs,
       toleranceMs,
-      options.leaseMs,
-      options.most,
+      leaseMs,
+      most,
       token,
+      ...settled.map(holderOf),
     ],
   )) as [string[], number, number, Limit | '', number];
   return {

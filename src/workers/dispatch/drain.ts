@@ -10,6 +10,8 @@ import type { Claim, Limit, Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
 import { LEASE_MS, whileRenewing } from '../../store/renewal.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { OnAccepted } from './acceptance.ts';
+import { type Bell, createBell } from './bell.ts';
 import type { Start } from './start.ts';
 
 /** How long a slot is waited for to ask an agent what it can. */
@@ -30,51 +32,59 @@ export function createDrain(deps: {
   inSlot: InSlot;
   start: Start;
   wake: Pick<Wake, 'dispatch'>;
-  /** Resolves when a job for the host was accepted. */
-  accepted: (host: string, signal: AbortSignal) => Promise<void>;
+  onAccepted: OnAccepted;
   /** A limit of the host kept a job that may start from being started; for metrics. */
   onLimited: (limit: Limit) => void;
   /** Aborted when the process stops: nothing new is taken then. */
   stopping: AbortSignal;
   log: Logger;
 }): Drain {
-  const { mailbox, contact, inSlot, start, wake, accepted, onLimited, stopping, log } = deps;
+  const { mailbox, contact, inSlot, start, wake, onAccepted, onLimited, stopping, log } = deps;
 
   return async (host) => {
-    const underWay = new Set<Promise<void>>();
+    const bell = createBell();
+    const unlisten = onAccepted(host, bell.ring);
+    const starts = createStarts(bell.ring);
+    try {
+      await drain(host, starts, bell);
+    } finally {
+      unlisten();
+      await starts.allDone();
+      for (const claim of starts.settled()) await mailbox.release(host, claim);
+    }
+  };
+
+  async function drain(host: string, starts: Starts, bell: Bell): Promise<void> {
     let target = await targetOf(host);
     let readAt = performance.now();
-    if (!target) return;
-    while (!stopping.aborted) {
+    while (target && !stopping.aborted) {
       const facts = contact.known(target) ?? (await factsIfWanted(target));
-      if (facts === 'later') break;
+      if (facts === 'later') return;
       const { max_requests, max_jobs } = target.config;
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
-      const taken = await mailbox.take(host, limits, { leaseMs: LEASE_MS, most: facts ? max_requests : 0 });
+      const taken = await mailbox.take(host, limits, {
+        leaseMs: LEASE_MS,
+        most: facts ? max_requests : 0,
+        settled: starts.settled(),
+      });
       if (taken.limit) onLimited(taken.limit);
       // Its address, token or limits are others by now; what is under way goes on as it began.
       if (taken.revision !== target.health.revision) target = (await targetOf(host)) ?? target;
       for (const claim of taken.claims) {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
-        const settled = settleOne(target, facts as AgentFacts, claim, alone).finally(() =>
-          underWay.delete(settled),
-        );
-        underWay.add(settled);
+        starts.add(claim, startOne(target, facts as AgentFacts, claim, alone));
       }
-      if (underWay.size > 0) {
-        await nextChange(host, underWay, taken.waiting > 0 ? taken.lookInMs : null);
-        if (performance.now() - readAt < TARGET_MS) continue;
-        target = await targetOf(host);
-        readAt = performance.now();
-        if (!target) break;
-      } else {
+      if (starts.underWay() === 0 && taken.claims.length === 0) {
         if (taken.lookInMs !== null && taken.waiting > 0) await lookAgain(host, taken.lookInMs);
         return;
       }
+      await bell.rung(taken.waiting > 0 && taken.lookInMs !== null ? Math.max(taken.lookInMs, 10) : null);
+      if (performance.now() - readAt < TARGET_MS) continue;
+      target = await targetOf(host);
+      readAt = performance.now();
     }
-    await Promise.all(underWay);
-  };
+  }
 
   /** Null if the host is not known; its jobs wait for their deadline, and are not looked at every second. */
   async function targetOf(host: string): Promise<Target | null> {
@@ -104,33 +114,47 @@ export function createDrain(deps: {
     }
   }
 
-  async function settleOne(target: Target, facts: AgentFacts, claim: Claim, alone: boolean): Promise<void> {
+  /** @returns whether the slot may be freed: it was not given back with its job, nor left to its lease */
+  async function startOne(target: Target, facts: AgentFacts, claim: Claim, alone: boolean): Promise<boolean> {
     const host = target.name;
     try {
       const renew = () => mailbox.renew(host, claim, LEASE_MS);
       const { againInMs } = await whileRenewing(renew, () => start(target, facts, claim.id, { alone }));
-      // The slot is freed after the move: freed before, two starts could run if this process died between.
-      if (againInMs === null) await mailbox.release(host, claim);
-      else await mailbox.giveBack(host, claim, againInMs);
+      if (againInMs !== null) await mailbox.giveBack(host, claim, againInMs);
+      return againInMs === null;
     } catch (error) {
       // The slot's lease gives the job back, and the record says how far it got.
       log.error({ host, job: claim.id, err: error }, 'dispatch.failed');
+      return false;
     }
-  }
-
-  async function nextChange(host: string, underWay: Set<Promise<void>>, lookInMs: number | null) {
-    const done = new AbortController();
-    const waits = [Promise.race(underWay), accepted(host, done.signal)];
-    let timer: NodeJS.Timeout | undefined;
-    if (lookInMs !== null) {
-      waits.push(new Promise((resolve) => (timer = setTimeout(resolve, Math.max(lookInMs, 10)))));
-    }
-    await Promise.race(waits);
-    clearTimeout(timer);
-    done.abort();
   }
 
   async function lookAgain(host: string, inMs: number): Promise<void> {
     await wake.dispatch(host, Math.min(Math.max(Math.ceil(inMs), 1), LONGEST_DELAY_MS));
   }
+}
+
+type Starts = ReturnType<typeof createStarts>;
+
+/**
+ * The starts of one drain. Slots are freed after the move, with the next take: freed before, two starts could run if
+ * this process died between.
+ */
+function createStarts(onDone: () => void) {
+  const underWay = new Set<Promise<void>>();
+  const settled: Claim[] = [];
+  return {
+    add(claim: Claim, start: Promise<boolean>): void {
+      const done = start.then((isSettled) => {
+        if (isSettled) settled.push(claim);
+        underWay.delete(done);
+        onDone();
+      });
+      underWay.add(done);
+    },
+    underWay: () => underWay.size,
+    /** Claims whose slots may be freed, each told once. */
+    settled: () => settled.splice(0),
+    allDone: () => Promise.all(underWay),
+  };
 }
