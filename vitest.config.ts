@@ -6,8 +6,8 @@ export default defineConfig({
     // They are about a container that script/test-systemd boots.
     exclude: [...configDefaults.exclude, 'test/systemd/**'],
     // Real servers and real processes: a file is slow to start on a busy machine, not wrong.
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    testTimeout: 60_000,
+    hookTimeout: 90_000,
     // Files that kill processes and measure deadlines disturb each other beyond two at a time.
     maxWorkers: 2,
     // `.ci/run` wants to say at its end what failed.

@@ -93,7 +93,7 @@ export async function startGateway(options: GatewayOptions = {}): Promise<TestGa
       throw new Error(`sluice up ended with ${code}\n${output}`);
     });
     const up = until(() => /is up at (\S+)/.exec(output)?.[1] ?? false, {
-      timeoutMs: 25_000,
+      timeoutMs: 75_000,
       what: 'sluice up',
     });
     try {

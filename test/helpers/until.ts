@@ -9,7 +9,7 @@ export async function until<T>(
   condition: () => T | Promise<T>,
   options: { timeoutMs?: number; everyMs?: number; what?: string } = {},
 ): Promise<NonNullable<Exclude<T, false>>> {
-  const { timeoutMs = 10_000, everyMs = 20, what = 'the condition' } = options;
+  const { timeoutMs = 20_000, everyMs = 20, what = 'the condition' } = options;
   const end = Date.now() + timeoutMs;
   let last: unknown;
   for (;;) {

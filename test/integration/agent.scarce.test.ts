@@ -68,9 +68,12 @@ describe('a working directory on a share that does not answer (needs root, FUSE 
     try {
       const stuck = agent.call('POST', '/run', { job_id: 'stuck', command: 'true', workdir: mount });
       const also = agent.call('POST', '/run', { command: 'true', shell: join(mount, 'sh') });
-      const begun = Date.now();
-      for (let ask = 0; ask < 20; ask++) expect((await agent.call('POST', '/ping')).status).toBe(200);
-      expect(Date.now() - begun).toBeLessThan(2500);
+      let isStuck = true;
+      void stuck.finally(() => {
+        isStuck = false;
+      });
+      for (let ask = 0; ask < 5; ask++) expect((await agent.call('POST', '/ping')).status).toBe(200);
+      expect(isStuck).toBe(true);
       expect((await stuck).status).toBe(200);
       expect((await also).status).toBe(200);
     } finally {

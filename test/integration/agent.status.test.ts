@@ -70,7 +70,7 @@ describe('POST /status', () => {
     for (const old of [cursor, 'nonsense', '', ':::']) {
       const begun = Date.now();
       await status({ job_ids: ['still'], cursor: old, wait_seconds: 20 });
-      expect(Date.now() - begun).toBeLessThan(5000);
+      expect(Date.now() - begun).toBeLessThan(15_000);
     }
   });
 

@@ -117,5 +117,5 @@ test('a closing server ends its streams', async () => {
   const began = performance.now();
   await closing.stop();
   expect(await text).toBe(': open\n\n');
-  expect(performance.now() - began).toBeLessThan(3_000);
+  expect(performance.now() - began).toBeLessThan(10_000);
 });

@@ -50,7 +50,7 @@ describe.each(['A', 'B', 'C'] as Generation[])('generation %s', (generation) => 
   test('ping tells a Base agent', async () => {
     const { facts, fingerprint } = await port.ping(host);
     expect(facts).toMatchObject({ kind: 'base', protocol: null, capabilities: [], users: null });
-    expect(Math.abs(facts.clock_skew_ms)).toBeLessThan(1_000);
+    expect(Math.abs(facts.clock_skew_ms)).toBeLessThan(5_000);
     expect(fingerprint).toBe(agent.fingerprint);
   });
 

@@ -65,7 +65,7 @@ test('a host that accepts the connection and never finishes the TLS handshake is
   const begun = Date.now();
   const error = await failureOf(port({ connectMs: 300 }).ping({ ...host, tls: { insecure: true } }));
   expect(error).toMatchObject({ code: 'agent_unreachable', message: 'no connection in time' });
-  expect(Date.now() - begun).toBeLessThan(3_000);
+  expect(Date.now() - begun).toBeLessThan(8_000);
 });
 
 test('a port that does not speak TLS is unreachable, and is not sent the token', async () => {
@@ -92,7 +92,7 @@ test('a host that takes the request and never answers is a lost reply once the h
   const { host } = await plainServer(() => {});
   const begun = Date.now();
   expect(await failureOf(port({ headersMs: 300 }).ping(host))).toMatchObject({ code: 'agent_reply_lost' });
-  expect(Date.now() - begun).toBeLessThan(3_000);
+  expect(Date.now() - begun).toBeLessThan(8_000);
 });
 
 test('a reply that drips is cut off by the total deadline, which no byte renews', async () => {
@@ -105,7 +105,7 @@ test('a reply that drips is cut off by the total deadline, which no byte renews'
   const error = await failureOf(port({ totalMs: 400, bodyMs: 200 }).ping(host));
   expect(error).toMatchObject({ code: 'agent_reply_lost' });
   expect(Date.now() - begun).toBeGreaterThan(350);
-  expect(Date.now() - begun).toBeLessThan(3_000);
+  expect(Date.now() - begun).toBeLessThan(8_000);
   await until(() => server.open === 0, { what: 'the connection to be closed' });
 });
 
@@ -165,7 +165,7 @@ test('ping tells a Base agent by its missing capabilities, and the skew of its c
   const { facts, fingerprint } = await port().ping(host);
   expect(facts).toMatchObject({ kind: 'base', protocol: null, capabilities: [], store_id: null });
   expect(fingerprint).toBeNull();
-  expect(Math.abs(facts.clock_skew_ms - 90_000)).toBeLessThan(1_000);
+  expect(Math.abs(facts.clock_skew_ms - 90_000)).toBeLessThan(5_000);
 });
 
 test('ping bounds what it keeps of an agent that says much', async () => {
@@ -222,7 +222,7 @@ test('plain HTTP goes to loopback only', async () => {
     code: 'agent_unreachable',
     message: 'plain HTTP is for loopback only',
   });
-  expect(Date.now() - begun).toBeLessThan(1_000);
+  expect(Date.now() - begun).toBeLessThan(4_000);
 });
 
 test('a held question that is withdrawn ends at once and hangs up', async () => {

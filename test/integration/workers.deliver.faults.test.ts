@@ -122,7 +122,7 @@ test('an entry that cannot be read holds up no other, and stays', async () => {
 });
 
 test('one receiver never has more than its share of requests, and a slow one holds up no other', async () => {
-  const slow = await startReceiver({ delayMs: 150 });
+  const slow = await startReceiver({ delayMs: 400 });
   startRig({ perOrigin: 3 });
   const rig = startRig({ perOrigin: 3 });
   for (let i = 0; i < 30; i++) await endJob(stores, { callback_url: slow.url });

@@ -28,7 +28,8 @@ test.each([
 test('a pattern of many stars is answered at once', () => {
   const began = performance.now();
   expect(mayUseHost({ hosts: [`${'*a'.repeat(100)}b`] }, 'a'.repeat(253))).toBe(false);
-  expect(performance.now() - began).toBeLessThan(50);
+  // One that tried every way to divide the name would take years.
+  expect(performance.now() - began).toBeLessThan(5_000);
 });
 
 test("a star stands for every named user, and never for the agent's own", () => {
