@@ -110,7 +110,7 @@ describe('Full protocol of the shipped agent', () => {
     });
     expect(body).toMatchObject({ state: 'ended', reason: 'timeout', remaining_pids: [] });
     expect((await run('exit 124')).body).toMatchObject({ reason: 'exit', return_code: 124 });
-  }, 60_000);
+  });
 
   test('a command that a signal ended names it', async () => {
     expect((await run('kill -HUP $$')).body).toMatchObject({
@@ -124,7 +124,7 @@ describe('Full protocol of the shipped agent', () => {
     expect((await run('sleep 300 & echo on')).body).toMatchObject({ return_code: 0, leftover_processes: 1 });
     const ended = await run('sleep 300 & echo on', { leftovers: 'kill', wait_seconds: 40 });
     expect(ended.body).toMatchObject({ return_code: 0, leftover_processes: 0 });
-  }, 60_000);
+  });
 
   test('cancel answers when the whole tree is gone, and a second one changes nothing', async () => {
     const token = id();
@@ -139,7 +139,7 @@ describe('Full protocol of the shipped agent', () => {
     expect(['cgroup', 'group+marker']).toContain(body.proof);
     const again = await agent.call('POST', `/cancel/${token}`);
     expect(again.body).toMatchObject({ state: 'ended', reason: 'canceled' });
-  }, 60_000);
+  });
 
   test('cancel of a token never seen is a tombstone', async () => {
     const token = id();
@@ -178,7 +178,7 @@ describe('Full protocol of the shipped agent', () => {
       wait_seconds: 0.2,
     });
     expect(still.status).toBe(200);
-  }, 40_000);
+  });
 
   test('any range of a stream can be read, as base64 where it is not UTF-8', async () => {
     const { body: job } = await run("printf 'hello\\377world'; echo err >&2");
@@ -206,7 +206,7 @@ describe('Full protocol of the shipped agent', () => {
     const again = { job_id: token, command: 'echo before; sleep 1.5; echo after; exit 5', wait_seconds: 30 };
     const { body } = await agent.call('POST', '/run', again);
     expect(body).toMatchObject({ existing: true, state: 'ended', return_code: 5, stdout: 'before\nafter\n' });
-  }, 60_000);
+  });
 
   test('tmux mode has a pane to attach to, and the exact code', async () => {
     const { body: ping } = await agent.call('POST', '/ping');
@@ -221,5 +221,5 @@ describe('Full protocol of the shipped agent', () => {
       wait_seconds: 30,
     });
     expect(body).toMatchObject({ state: 'ended', return_code: 6, stdout: 'shown\n' });
-  }, 60_000);
+  });
 });

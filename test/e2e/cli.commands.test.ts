@@ -9,7 +9,7 @@ import { until } from '../helpers/until.ts';
 let gateway: TestGateway;
 beforeAll(async () => {
   gateway = await startGateway({ flags: ['--agent', `127.0.0.1:${await freePort()}`] });
-}, 60_000);
+});
 afterAll(() => gateway?.stop());
 
 /** How many times somebody asked why a job does not go on. */

@@ -30,4 +30,4 @@ it('brings up a gateway with an agent, and runs a job as another process would a
   } finally {
     await gateway.stop();
   }
-}, 60_000);
+});

@@ -14,7 +14,7 @@ const commands = [...readFileSync(join(root, 'README.md'), 'utf8').matchAll(/^cu
 let gateway: TestGateway;
 beforeAll(async () => {
   gateway = await startGateway({ flags: ['--agent', `127.0.0.1:${await freePort()}`] });
-}, 60_000);
+});
 afterAll(() => gateway?.stop());
 
 it('has commands to try', () => {

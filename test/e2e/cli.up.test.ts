@@ -36,7 +36,7 @@ describe('sluice up --agent', () => {
   let gateway: TestGateway;
   beforeAll(async () => {
     gateway = await startGateway({ flags: ['--agent', `127.0.0.1:${await freePort()}`] });
-  }, 60_000);
+  });
   afterAll(() => gateway?.stop());
 
   it('says where it is, which file has the key, and what to try next', () => {
@@ -86,7 +86,7 @@ describe('sluice up --agent', () => {
     );
     expect(servers).toHaveLength(1);
     expect(leftBehind).not.toContain(servers[0]);
-  }, 60_000);
+  });
 
   it('starts its Redis again when that dies, and forgets nothing', async () => {
     const { stdout } = await gateway.sluice('submit', 'local', '--wait', '--', 'echo before');
@@ -101,7 +101,7 @@ describe('sluice up --agent', () => {
       { timeoutMs: 20_000, what: 'the API with its Redis back' },
     );
     expect(jobs.items[0]?.command).toContain('echo before');
-  }, 60_000);
+  });
 
   it('refuses a second `sluice up` on the same data, in one line', async () => {
     const env = cleanEnvironment({ SLUICE_DATA: gateway.dataDir });

@@ -69,7 +69,7 @@ beforeAll(
 afterAll(async () => {
   await gateway?.stop();
   await fleet?.stop();
-}, 60_000);
+});
 
 describe('with processes and Redis killed at random', () => {
   it('no acknowledged job is missing, and each is the one that its key stands for', async () => {

@@ -54,7 +54,7 @@ beforeAll(async () => {
     const put = await call('PUT', `/v1/hosts/h${i}`, { address, token, tls: { fingerprint } });
     expect(put.status).toBe(201);
   }
-}, 60_000);
+});
 
 afterAll(async () => {
   await worker?.kill('SIGTERM');
@@ -63,7 +63,7 @@ afterAll(async () => {
   await receiver?.stop();
   await redis?.stop();
   await rm(dir, { recursive: true, force: true });
-}, 60_000);
+});
 
 const ten = (): TenJobs => ({ call, receiver, dir, hosts: ['h0', 'h1'] });
 

@@ -25,13 +25,13 @@ beforeAll(async () => {
   });
   const key = await readFile(join(gateway.dataDir, 'key.env'), 'utf8');
   receiver.secrets = [/^SLUICE_WEBHOOK_SECRET=(.+)$/m.exec(key)?.[1] as string];
-}, 60_000);
+});
 
 afterAll(async () => {
   await gateway?.stop();
   await receiver?.stop();
   await rm(dir, { recursive: true, force: true });
-}, 60_000);
+});
 
 it('goes on as if nothing had been: all jobs end truly, were started once, and are told of', async () => {
   const call = createCaller(() => gateway.url, gateway.apiKey);

@@ -30,13 +30,13 @@ beforeAll(async () => {
   await writeFile(secretKeyFile, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
   const env = { REDIS_URL: `redis://:${PASSWORD}@127.0.0.1:${port}`, SLUICE_SECRET_KEY_FILE: secretKeyFile };
   worker = await startSluice(['worker'], env, /"msg":"workers.started"/);
-}, 60_000);
+});
 afterAll(async () => {
   await worker?.kill('SIGTERM');
   operator?.disconnect();
   await server?.kill();
   await rm(dir, { recursive: true, force: true });
-}, 30_000);
+});
 
 const connections = async () =>
   [...String(await operator.call('client', 'list')).matchAll(/ name=sluice:workers/g)].length;
@@ -62,7 +62,7 @@ it('is told once an outage and connection, shows no password, and is over when t
 
   await operator.config('SET', 'requirepass', PASSWORD);
   await until(async () => (await connections()) === before, { timeoutMs: 15_000, what: 'all connections' });
-}, 60_000);
+});
 
 it('a worker that is refused ends all the same when it is asked to', async () => {
   await operator.config('SET', 'requirepass', 'another');
@@ -70,4 +70,4 @@ it('a worker that is refused ends all the same when it is asked to', async () =>
   await operator.call('client', 'kill', 'type', 'pubsub');
   await worker.kill('SIGTERM');
   expect(worker.output()).toContain('workers.stopped');
-}, 25_000);
+});

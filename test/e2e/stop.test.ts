@@ -36,7 +36,7 @@ it('an API whose Redis is away ends all the same', async () => {
   await api.kill('SIGTERM');
   expect(api.output()).not.toContain('while stopping');
   await redis.restart();
-}, 40_000);
+});
 
 it('a worker whose Redis is away ends all the same', async () => {
   const worker = await startSluice(['worker'], env, /workers\.started/);
@@ -44,4 +44,4 @@ it('a worker whose Redis is away ends all the same', async () => {
   await worker.kill('SIGTERM');
   expect(worker.output()).toContain('workers.stopped');
   await redis.restart();
-}, 40_000);
+});

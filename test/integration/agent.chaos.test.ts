@@ -80,4 +80,4 @@ it('every job ran at most once, and each end that is told is the true one', asyn
   }
   await agent.stop();
   rmSync(scratch, { recursive: true });
-}, 60_000);
+});

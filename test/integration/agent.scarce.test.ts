@@ -42,7 +42,7 @@ describe('an agent', () => {
     expect((await agent.call('POST', '/run', request)).body).toMatchObject({ return_code: 3 });
     process.kill(pidIn('stopper'), 'SIGKILL');
     await agent.stop();
-  }, 30_000);
+  });
 });
 
 /** Mounts a file system whose server takes requests and never answers; it ends with its input. */
@@ -83,7 +83,7 @@ describe('a working directory on a share that does not answer (needs root, FUSE 
       await agent.stop();
       rmSync(mount, { recursive: true });
     }
-  }, 30_000);
+  });
 });
 
 describe('a supervisor that cannot be made', () => {

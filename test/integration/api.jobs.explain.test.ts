@@ -24,7 +24,7 @@ beforeAll(async () => {
   // The secret of the test API: its hosts' tokens are opened here.
   stores = await openStores(redis.url, { secret: Buffer.alloc(32, 7) });
   workers = await startTestWorkers(redis.url, stores);
-}, 30_000);
+});
 afterAll(async () => {
   await workers?.close();
   for (const agent of agents) await agent.close();
@@ -111,7 +111,7 @@ it('jobs beyond max_jobs: their places, and a higher limit starts them at once',
   });
   await put('narrow', { max_jobs: 3 });
   await Promise.all([second, urgent].map(({ id }) => stateOf(stores, id, 'running', 5_000)));
-}, 40_000);
+});
 
 it('jobs beyond the rate: when the next token comes, and a wider rate lets them go at once', async () => {
   await register('slow');
@@ -129,7 +129,7 @@ it('jobs beyond the rate: when the next token comes, and a wider rate lets them 
   expect(next).toBeLessThanOrEqual(1_800_000);
   await put('slow', { rate: { limit: 100_000, period_seconds: 1 } });
   await stateOf(stores, last.id, 'running', 10_000);
-}, 40_000);
+});
 
 it('a host whose only request is in use, and the job that has it', async () => {
   const agent = await register('single', { max_requests: 1 });
@@ -148,7 +148,7 @@ it('a host whose only request is in use, and the job that has it', async () => {
     message: expect.stringMatching(/^single was asked to start it .* and has not said whether it did\./),
     start_deadline_at: expect.stringMatching(/Z$/),
   });
-}, 40_000);
+});
 
 it('a host that asks for a pause', async () => {
   const agent = await register('paused');
@@ -190,7 +190,7 @@ it('a host that does not answer: suspect, then down; and its running job', async
     waiting_for: 'host_answer',
     message: expect.stringMatching(/^Its cancel has not reached away yet\. away is down/),
   });
-}, 60_000);
+});
 
 it('a host that refuses the token says what to do, and a drained one who does it', async () => {
   const agent = await register('refusing');

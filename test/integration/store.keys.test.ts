@@ -62,7 +62,7 @@ beforeAll(async () => {
       jobs.push(reply.body.id as string);
     }
   }
-}, 60_000);
+});
 
 afterAll(async () => {
   for (const { gateway, agent, receiver } of halves ?? []) {
@@ -72,7 +72,7 @@ afterAll(async () => {
   }
   redis?.disconnect();
   await server?.stop();
-}, 60_000);
+});
 
 it('each drains its own host, and starts nothing of the other', async () => {
   for (const { name, gateway, agent, jobs } of halves) {
@@ -86,7 +86,7 @@ it('each drains its own host, and starts nothing of the other', async () => {
   for (let i = 0; i < JOBS; i++) {
     expect([one.agent.startsOf(`echo of two ${i}`), two.agent.startsOf(`echo of one ${i}`)]).toEqual([0, 0]);
   }
-}, 60_000);
+});
 
 it('each lists its own jobs, hosts, endpoints and changes, and knows nothing of the other one', async () => {
   const [one, two] = halves;
@@ -154,4 +154,4 @@ it('so that a gateway can live on one primary of a Cluster, which refuses what t
     await primary.kill();
     await rm(dir, { recursive: true, force: true });
   }
-}, 60_000);
+});

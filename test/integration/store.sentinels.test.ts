@@ -21,7 +21,7 @@ beforeAll(async () => {
   files = await makeTlsFiles();
   redis = await startSentinelRedis({ sentinels: 2, downAfterMs: 1_000, tls: files, passwords: PASSWORDS });
   env = { REDIS_URL: redis.url, SLUICE_REDIS_TLS_CA: files.ca };
-}, 60_000);
+});
 afterAll(async () => {
   await redis?.stop();
   await rm(files.dir, { recursive: true, force: true });
@@ -65,7 +65,7 @@ it('requests, what never gives up, and announcements go on after a failover that
   } finally {
     for (const client of clients) client.disconnect();
   }
-}, 60_000);
+});
 
 it('the right address, passwords and authority are enough', async () => {
   expect(await checked({})).toBe('ok     Redis: reachable, durable, and drops nothing');

@@ -22,7 +22,7 @@ beforeAll(async () => {
     await stores.hosts.put(generation, { address, token, tls: { fingerprint } });
   }
   workers = await startTestWorkers(redis.url, stores);
-}, 30_000);
+});
 
 afterAll(async () => {
   await workers?.close();
@@ -104,7 +104,7 @@ it('never has more requests under way to an agent than the host says, whatever t
   for (const { id } of [...submitted, doomed]) await endOf(stores, id, 30_000);
   expect(agent.mostSimultaneous).toBeLessThanOrEqual(2);
   await agent.close();
-}, 60_000);
+});
 
 it('a host that refuses the token is misconfigured, and its job goes on when it is mended', async () => {
   const agent = agentOf('C');

@@ -23,7 +23,7 @@ beforeAll(async () => {
   const { address, token, fingerprint } = agent;
   await stores.hosts.put('web1', { address, token, tls: { fingerprint } });
   workers = await startTestWorkers(redis.url, stores);
-}, 30_000);
+});
 
 afterAll(async () => {
   await workers?.close();
@@ -52,7 +52,7 @@ it('a job whose host got a new spool is lost when it is canceled, not canceled: 
   } finally {
     process.kill(pid, 'SIGKILL');
   }
-}, 60_000);
+});
 
 it('stubborn jobs that are canceled with a long grace keep nobody else from their host', async () => {
   const stubborn = [];

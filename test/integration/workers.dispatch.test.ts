@@ -17,7 +17,7 @@ beforeAll(async () => {
   redis = await startRedis();
   stores = await openStores(redis.url);
   workers = await startTestWorkers(redis.url, stores);
-}, 30_000);
+});
 
 afterAll(async () => {
   await workers?.close();
@@ -104,7 +104,7 @@ it('a host that is moved while its jobs are being started has the next ones star
   const job = await runToEnd(stores, { host: 'moving', command: 'echo moved' });
   expect(job.state).toBe('succeeded');
   expect([here.startsOf('echo moved'), there.startsOf('echo moved')]).toEqual([0, 1]);
-}, 60_000);
+});
 
 it('a host that is not known is not looked at every second', async () => {
   await stores.submit(newJob({ host: 'nobody', command: 'true' }));

@@ -16,7 +16,7 @@ beforeAll(async () => {
   redis = await startRedis();
   stores = await openStores(redis.url);
   workers = await startTestWorkers(redis.url, stores);
-}, 30_000);
+});
 
 afterAll(async () => {
   await workers?.close();
@@ -74,7 +74,7 @@ it('a job that cannot be stopped at its timeout keeps no other from its end', as
   expect(await endOf(stores, id, 15_000)).toMatchObject({ state: 'succeeded' });
   agent.mend();
   expect(await endOf(stores, late.id)).toMatchObject({ state: 'timed_out' });
-}, 40_000);
+});
 
 /** Whether the job is in this state, with all pauses of its host over. */
 function inState(id: string, host: string, state: string) {

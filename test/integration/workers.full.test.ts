@@ -22,7 +22,7 @@ beforeAll(async () => {
     tls: { fingerprint: agent.fingerprint },
   });
   workers = await startTestWorkers(redis.url, stores);
-}, 30_000);
+});
 
 afterAll(async () => {
   await workers?.close();

@@ -18,7 +18,7 @@ beforeAll(async () => {
   redis = await startRedis();
   stores = await openStores(redis.url);
   for (let i = 0; i < 2; i++) workers.push(await startTestWorkers(redis.url, stores));
-}, 30_000);
+});
 
 afterAll(async () => {
   for (const one of workers) await one.close();
@@ -54,7 +54,7 @@ it('sees the ends of jobs that came after it was sent, whichever process started
   expect([...statuses]).toEqual(['up']);
   await stores.cancel(long.id, { signal: 'KILL', grace_seconds: 0, reason: null }, 'test');
   await endOf(stores, long.id);
-}, 60_000);
+});
 
 it('leaves a host that does not answer alone until it is due', async () => {
   const agent = await register('gone');
@@ -78,4 +78,4 @@ it('asks within the limit of its host where it does not wait', async () => {
   const [seen] = await fleet.counters();
   expect(seen?.mostHeldAtOnce).toBe(1);
   expect(seen?.mostAtOnce, seen?.atMost.kinds.join()).toBe(1);
-}, 60_000);
+});

@@ -21,7 +21,7 @@ beforeAll(async () => {
   full = await startRealAgent();
   // Two, as on two machines: a host's limits are shared by all of them.
   workers = await Promise.all([startTestWorkers(redis.url, stores), startTestWorkers(redis.url, stores)]);
-}, 30_000);
+});
 
 afterAll(async () => {
   for (const worker of workers ?? []) await worker.close();
@@ -82,7 +82,7 @@ it('a 429 is a pause and no attempt: the job starts when the agent takes it', as
   expect(Date.now() - began).toBeGreaterThan(1_900);
   expect(agent.startsOf('echo once')).toBe(1);
   expect(await stores.hosts.health('busy')).toMatchObject({ status: 'up', failures: 0 });
-}, 60_000);
+});
 
 it('no more jobs than max_jobs run at once, and the next starts as soon as one ends', async () => {
   await fullHost('etl', { max_jobs: 2 });
@@ -102,7 +102,7 @@ it('no more jobs than max_jobs run at once, and the next starts as soon as one e
   });
   await stores.cancel(running[1]?.id as string, { signal: 'KILL', grace_seconds: 0, reason: null }, 'test');
   await endOf(stores, running[1]?.id as string);
-}, 60_000);
+});
 
 it('a raised max_jobs holds at once for what is queued', async () => {
   const { address, token, fingerprint } = await startBaseAgent({ generation: 'A', rate: null }).then(
@@ -119,7 +119,7 @@ it('a raised max_jobs holds at once for what is queued', async () => {
   await stores.hosts.put('live', { max_jobs: 3 });
   await stores.wake.dispatch('live');
   await until(async () => (await running()) === 3);
-}, 60_000);
+});
 
 it('higher priorities start first, and one caller’s flood does not hold up another’s single job', async () => {
   const agent = await baseHost('queue', {}, { launcher: false, max_requests: 2, max_jobs: 1 });

@@ -17,7 +17,7 @@ beforeAll(async () => {
   stores = await openStores(redis.url);
   const pattern = { match: `127.0.0.0/24:${agent.port}`, token: agent.token };
   workers = await startTestWorkers(redis.url, stores, { addressPatterns: [pattern] });
-}, 30_000);
+});
 afterAll(async () => {
   await workers?.close();
   await agent?.close();

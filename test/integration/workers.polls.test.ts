@@ -18,7 +18,7 @@ beforeAll(async () => {
   const { address, token, fingerprint } = agent;
   await stores.hosts.put('polled', { address, token, tls: { fingerprint } });
   workers = await startTestWorkers(redis.url, stores, { heldHosts: 0 });
-}, 30_000);
+});
 afterAll(async () => {
   await workers?.close();
   await stores?.close();

@@ -27,7 +27,7 @@ beforeAll(async () => {
   ]);
   stores = await openStores(redis.url);
   workers = await startTestWorkers(redis.url, stores);
-}, 30_000);
+});
 afterAll(async () => {
   await workers?.close();
   await base?.close();

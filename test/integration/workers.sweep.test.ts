@@ -33,4 +33,4 @@ it('starts that nobody has in hand are brought back, however many there are', as
   await until(async () => (await stores.redis.zcard(stores.keys.mailbox('nobody'))) === many, {
     timeoutMs: 20_000,
   });
-}, 40_000);
+});
