@@ -18,13 +18,10 @@ import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
 import { createMailbox } from '../store/mailbox.ts';
-import { nextDue } from '../store/queue-watch.ts';
 import { createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
-import { createReadiness } from '../store/readiness.ts';
 import { connectForBlocking, connectForRequests, oncePerOutage, type RedisAddress } from '../store/redis.ts';
 import { envPlace, type Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
-import { createSurveyStore } from '../store/survey.ts';
 import { createVitals } from '../store/vitals.ts';
 import { createCommit } from './commit.ts';
 import { createContact } from './contact.ts';
@@ -43,12 +40,11 @@ import { createSilence } from './follow/silence.ts';
 import { createUnanswered } from './follow/unanswered.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
-import { createLiveness, type Liveness, type LivenessThresholds } from './liveness.ts';
+import type { LivenessThresholds } from './liveness.ts';
 import { measureWorkers } from './metrics.ts';
-import { openOperating } from './operating.ts';
 import { createQueueWorker } from './queue.ts';
-import { createSurvey } from './survey.ts';
 import { createSweep } from './sweep.ts';
+import { openWatch, type Watch } from './watch.ts';
 
 /** How long a stop waits for what is under way (a question, a grace of a cancel, a Redis that is away), in ms. */
 const PATIENCE_MS = 12_000;
@@ -104,21 +100,9 @@ export async function startWorkers({
     connection.on('error', oncePerOutage(connection, tell));
   }
   await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
-  const disconnect = () => {
-    for (const connection of [redis, producer, subscriber]) connection.disconnect();
-  };
-  // Told over the connection that fails fast: a scrape must end, with Redis away too.
+  // Read over the connection that fails fast: a scrape must end, with Redis away too.
   const vitals = createVitals({ redis: producer, keys });
   metrics.watch(vitals.read);
-  let liveness: Liveness | null = null;
-  const operating = await openOperating(config.metricsListen, {
-    registry: metrics.registry,
-    readiness: createReadiness({ redis: producer }),
-    stuck: () => liveness?.stuck() ?? [],
-  }).catch((error: unknown) => {
-    disconnect();
-    throw error;
-  });
 
   const { wake, schedules, nudge, close: closeQueues } = createQueues(producer, keys.queuePrefix);
   const stored = { redis, keys };
@@ -144,7 +128,7 @@ export async function startWorkers({
   const commit = createCommit({ jobs, agents, contact, onFollowed, log });
   const hold = createHeld({ jobs, followed, agents, contact, inSlot, commit });
   const holds = createHolds({ followed, leases, feed, wake, hold, limit: config.heldHosts, owner, log });
-  const { onRepair, onAttempted, watch: watchWorkers } = measureWorkers(metrics.registry, { holds });
+  const workerMetrics = measureWorkers(metrics.registry, { holds });
 
   const deadline = createDeadline({ jobs, agents, contact, commit });
   const startFailed = createStartFailure({ jobs, agents, contact, commit, log });
@@ -196,30 +180,18 @@ export async function startWorkers({
       concurrency: config.pollConcurrency,
     }),
   ];
+  const { onAttempted } = workerMetrics;
   const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, onAttempted, log });
   const sweep = createSweep({
     ...{ jobs, mailbox, followed, leases, wake, deadline, contact, silence, owner, log },
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
     onSwept: vitals.swept,
   });
-  const survey = createSurvey({
-    ...{ survey: createSurveyStore(stored), followed, jobs, leases, vitals, owner, log },
-  });
-  const watched = [...workers, delivery.deliverer.start()];
-  liveness = createLiveness({
-    workers: watched,
-    nextDue: (queue) => nextDue(producer, keys.queuePrefix, queue),
-    ...{ nudge, onRepair, onGivenUp, thresholds, log },
-  });
-  watchWorkers(watched);
-  liveness.start();
-  sweep.start();
-  survey.start();
-  log.info({ owner, ...(operating && { metrics: operating.url }) }, 'workers.started');
+  workers.push(delivery.deliverer.start());
+  let watch: Watch | null = null;
 
   async function finish(): Promise<void> {
-    liveness?.close();
-    await Promise.all([survey, sweep, ...workers].map((one) => one.close()));
+    await Promise.all([sweep.close(), watch?.close(), ...workers.map((worker) => worker.close())]);
     await holds.close();
     await delivery.close();
     closeAcceptance();
@@ -228,21 +200,29 @@ export async function startWorkers({
     await closeQueues();
   }
 
-  return {
-    metricsUrl: operating?.url ?? null,
-    async close() {
-      stop.abort();
-      const cut = pause(PATIENCE_MS, 'cut', { ref: false });
-      if ((await Promise.race([finish(), cut])) === 'cut') {
-        // Nothing is lost: what was under way is leased, and another worker takes it over when the lease ends.
-        log.warn({ owner }, 'workers.stop_cut_short');
-        // BullMQ's loop would turn without a pause on a connection that is closed under it, and nothing else ever run.
-        for (const worker of watched) worker.abandon();
-      }
-      // Up to here it says that the process lives.
-      await operating?.close();
-      disconnect();
-      log.info({ owner }, 'workers.stopped');
-    },
-  };
+  async function close(): Promise<void> {
+    stop.abort();
+    const cut = pause(PATIENCE_MS, 'cut', { ref: false });
+    if ((await Promise.race([finish(), cut])) === 'cut') {
+      // Nothing is lost: what was under way is leased, and another worker takes it over when the lease ends.
+      log.warn({ owner }, 'workers.stop_cut_short');
+      // BullMQ's loop would turn without a pause on a connection that is closed under it, and nothing else ever run.
+      for (const worker of workers) worker.abandon();
+    }
+    for (const connection of [redis, producer, subscriber]) connection.disconnect();
+    log.info({ owner }, 'workers.stopped');
+  }
+
+  try {
+    watch = await openWatch({
+      ...{ redis: producer, keys, workers, nudge, followed, jobs, leases, vitals, workerMetrics },
+      ...{ registry: metrics.registry, listen: config.metricsListen, onGivenUp, thresholds, owner, log },
+    });
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  sweep.start();
+  log.info({ owner, metrics: watch.url }, 'workers.started');
+  return { metricsUrl: watch.url, close };
 }

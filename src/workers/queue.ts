@@ -18,6 +18,8 @@ export interface QueueWorker {
   recreate(): void;
   /** Stops fetching and waits for what runs. */
   close(): Promise<void>;
+  /** Stops fetching, and waits for nothing: for a Redis that does not answer. */
+  abandon(): void;
 }
 
 export function createQueueWorker<WakeUp extends object>(deps: {
@@ -67,13 +69,18 @@ export function createQueueWorker<WakeUp extends object>(deps: {
     }
   }
 
+  /** Not waited for: what it hangs on may never answer. Its runs go on, and what they do may be done twice. */
+  function abandon(): void {
+    worker.close(true).catch((error: unknown) => log.warn({ queue, err: error }, 'queue.error'));
+  }
+
   return {
     queue,
     concurrency,
     running: () => running,
+    abandon,
     recreate() {
-      // Not waited for: what it hangs on may never answer. Its runs go on, and what they do may be done twice.
-      worker.close(true).catch((error: unknown) => log.warn({ queue, err: error }, 'queue.error'));
+      abandon();
       // Commands under way are sent again on the new connection.
       connection.disconnect(true);
       worker = start();
