@@ -12,7 +12,7 @@ import type { HostChange } from '../feed.ts';
 import type { HostFailure } from '../hosts.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
-import { type Hash, milliseconds, results } from '../replies.ts';
+import { createClock, type Hash } from '../replies.ts';
 import { defineScript } from '../script.ts';
 
 /** The longest pause between two tries of a host that does not answer, in ms. */
@@ -153,11 +153,11 @@ export function createHealthStore({
     onHostChange?.({ type: `host.${what}` as HostChange['type'], host, cause });
   }
 
+  const now = createClock(redis);
+
   async function get(name: string): Promise<HostHealth> {
-    const pipeline = redis.pipeline();
-    pipeline.hgetall(keys.hostHealth(name)).time();
-    const [hash, time] = (await results(pipeline)) as [Hash, [string, string]];
-    return { ...decode(hash), seen_at: milliseconds(time) };
+    const [hash, seen_at] = await Promise.all([redis.hgetall(keys.hostHealth(name)), now()]);
+    return { ...decode(hash), seen_at };
   }
 
   return {
