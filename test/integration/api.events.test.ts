@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { ADMIN_TOKEN, startTestApi, type TestApi } from '../helpers/api.ts';
+import { followEvents } from '../helpers/event-stream.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { until } from '../helpers/until.ts';
 
@@ -21,40 +22,9 @@ async function newJob(token = ADMIN_TOKEN): Promise<string> {
   return String((await api.call('POST', '/v1/jobs', { body, token })).body.id);
 }
 
-interface Seen {
-  id: string;
-  event: string;
-  data: { id: string; version: number; state: string; host: string; owner: string };
-}
-
 /** Follows all changes until `close`; what came is in `seen`. */
-async function listen({ token = ADMIN_TOKEN, from }: { token?: string; from?: string } = {}) {
-  const gone = new AbortController();
-  const headers = { authorization: `Bearer ${token}`, ...(from && { 'last-event-id': from }) };
-  const response = await fetch(`${api.url}/v1/events`, { headers, signal: gone.signal });
-  expect(response.status).toBe(200);
-  const seen: Seen[] = [];
-  let rest = '';
-  const reading = (async () => {
-    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
-      const blocks = (rest + chunk).split('\n\n');
-      rest = blocks.pop() ?? '';
-      for (const block of blocks.filter((one) => !one.startsWith(':'))) {
-        const fields = Object.fromEntries(block.split('\n').map((line) => line.split(/: (.*)/s)));
-        seen.push({ ...fields, data: JSON.parse(fields.data) });
-      }
-    }
-  })().catch(() => undefined);
-  return {
-    seen,
-    reading,
-    has: (id: string) => until(() => seen.find(({ data }) => data.id === id), { what: `an event of ${id}` }),
-    close: async () => {
-      gone.abort();
-      await reading;
-    },
-  };
-}
+const listen = ({ token = ADMIN_TOKEN, from }: { token?: string; from?: string } = {}) =>
+  followEvents(api.url, token, from);
 
 test('a stream tells changes as they happen, and nothing from before', async () => {
   const old = await newJob();
