@@ -4,8 +4,10 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import { startFreezingProxy } from '../helpers/freezing-proxy.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { startSluice } from '../helpers/sluice-process.ts';
+import { until } from '../helpers/until.ts';
 
 let dir: string;
 let redis: TestRedis;
@@ -44,4 +46,15 @@ it('a worker whose Redis is away ends all the same', async () => {
   await worker.kill('SIGTERM');
   expect(worker.output()).toContain('workers.stopped');
   await redis.restart();
+});
+
+it('a worker whose Redis has fallen silent ends all the same', async () => {
+  const proxy = await startFreezingProxy(redis.url);
+  const worker = await startSluice(['worker'], { ...env, REDIS_URL: proxy.url }, /workers\.started/);
+  proxy.freeze(() => true, { newOnesToo: true });
+  // The sweep comes every second: one of its commands is now under way for ever.
+  await until(async () => proxy.swallowed() > 0);
+  await worker.kill('SIGTERM');
+  expect(worker.output()).toContain('workers.stopped');
+  await proxy.stop();
 });

@@ -12,6 +12,8 @@ export interface FreezingProxy {
   freeze(which: (said: string) => boolean, options?: { newOnesToo: boolean }): void;
   /** Lets everything through again; what was swallowed meanwhile is gone. */
   thaw(): void;
+  /** How many bytes did not come through so far. */
+  swallowed(): number;
   stop(): Promise<void>;
 }
 
@@ -28,6 +30,7 @@ const SAID_CHARS = 2_000;
 export async function startFreezingProxy(target: string): Promise<FreezingProxy> {
   const { hostname, port } = new URL(target);
   const lines = new Set<Line>();
+  let swallowed = 0;
   let freezesNew: ((said: string) => boolean) | null = null;
 
   const proxy = createServer((caller) => {
@@ -37,7 +40,8 @@ export async function startFreezingProxy(target: string): Promise<FreezingProxy>
     caller.on('data', (chunk) => {
       if (line.said.length < SAID_CHARS) line.said += chunk.toString('latin1');
       if (freezesNew?.(line.said)) line.frozen = true;
-      if (!line.frozen) server.write(chunk);
+      if (line.frozen) swallowed += chunk.length;
+      else server.write(chunk);
     });
     server.on('data', (chunk) => {
       if (!line.frozen) caller.write(chunk);
@@ -67,6 +71,7 @@ export async function startFreezingProxy(target: string): Promise<FreezingProxy>
       // A stream with a hole in it is of no use: whoever speaks on it must begin anew.
       for (const line of lines) if (line.frozen) line.caller.destroy();
     },
+    swallowed: () => swallowed,
     async stop() {
       for (const { caller } of lines) caller.destroy();
       proxy.close();
