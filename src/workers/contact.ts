@@ -110,9 +110,13 @@ export function createContact(deps: {
 
   /** A host that answers again has jobs that wait for it. */
   async function contacted(target: Target, facts?: AgentFacts): Promise<void> {
-    if (!facts && target.health.status === 'up' && isRecent(target.health)) return;
+    const { health } = target;
+    if (!facts && health.status === 'up' && isRecent(health)) return;
+    const last_contact_at = health.seen_at;
+    // At once: of several requests that end together one writes it down.
+    if (health.status === 'up') target.health = { ...health, last_contact_at };
     const wasAway = await hosts.contacted(target.name, facts);
-    target.health = { ...target.health, status: 'up', failures: 0, retry_at: null };
+    target.health = { ...target.health, status: 'up', failures: 0, retry_at: null, last_contact_at };
     if (!wasAway) return;
     log.info({ host: target.name }, 'host.up');
     await followed.askAllNow(target.name);
