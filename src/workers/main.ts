@@ -29,6 +29,7 @@ import { createDelivery } from './delivery.ts';
 import { createAcceptance } from './dispatch/acceptance.ts';
 import { createDeadline } from './dispatch/deadline.ts';
 import { createDrain } from './dispatch/drain.ts';
+import { createEffort } from './dispatch/effort.ts';
 import { createStartFailure } from './dispatch/failure.ts';
 import { createStart } from './dispatch/start.ts';
 import { createAsk } from './follow/ask.ts';
@@ -136,13 +137,29 @@ export async function startWorkers({
     const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));
     return { env: {}, secret_env: {}, ...JSON.parse(text) };
   };
-  const start = createStart({ jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log });
+  const effort = createEffort();
+  const patient = {
+    ...agents,
+    start: (...order: Parameters<typeof agents.start>) => effort.aside(() => agents.start(...order)),
+  };
+  const start = createStart({
+    jobs,
+    agents: patient,
+    contact,
+    openEnv,
+    commit,
+    wake,
+    deadline,
+    startFailed,
+    log,
+  });
   const { onAccepted, close: closeAcceptance } = createAcceptance(feed);
   const drain = createDrain({
     mailbox,
     contact,
     inSlot,
     start,
+    effort,
     wake,
     onAccepted,
     onLimited,

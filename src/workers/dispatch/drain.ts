@@ -2,6 +2,7 @@
  * Draining one host's mailbox: takes jobs into slots and starts them, until nothing may start now. Any number of
  * drains of one host may run at once; the mailbox's script keeps the host's limit.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { SluiceError } from '../../job/errors.ts';
 import { type AgentFacts, pauseLeftMs, rateOf } from '../../job/host.ts';
@@ -12,10 +13,13 @@ import { LEASE_MS, whileRenewing } from '../../store/renewal.ts';
 import type { Contact, Target } from '../contact.ts';
 import type { OnAccepted } from './acceptance.ts';
 import { type Bell, createBell } from './bell.ts';
+import type { Effort } from './effort.ts';
 import type { Start } from './start.ts';
 
 /** How long a slot is waited for to ask an agent what it can. */
 const PATIENCE_MS = 5_000;
+/** A token that comes this soon is waited for where it is: a wake-up costs more than a place among the hosts at work. */
+const STAY_MS = 250;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
@@ -31,6 +35,7 @@ export function createDrain(deps: {
   contact: Pick<Contact, 'target' | 'known' | 'facts'>;
   inSlot: InSlot;
   start: Start;
+  effort: Pick<Effort, 'begin' | 'add' | 'end'>;
   wake: Pick<Wake, 'dispatch'>;
   onAccepted: OnAccepted;
   /** A limit of the host kept a job that may start from being started; for metrics. */
@@ -39,7 +44,7 @@ export function createDrain(deps: {
   stopping: AbortSignal;
   log: Logger;
 }): Drain {
-  const { mailbox, contact, inSlot, start, wake, onAccepted, onLimited, stopping, log } = deps;
+  const { mailbox, contact, inSlot, start, effort, wake, onAccepted, onLimited, stopping, log } = deps;
 
   return async (host) => {
     const bell = createBell();
@@ -62,24 +67,34 @@ export function createDrain(deps: {
       if (facts === 'later') return;
       const { max_requests, max_jobs } = target.config;
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
-      const taken = await mailbox.take(host, limits, {
-        leaseMs: LEASE_MS,
-        most: facts ? max_requests : 0,
-        settled: starts.settled(),
-      });
+      await effort.begin();
+      const taken = await mailbox
+        .take(host, limits, {
+          leaseMs: LEASE_MS,
+          most: facts ? max_requests : 0,
+          settled: starts.settled(),
+        })
+        .finally(effort.end);
       if (taken.limit) onLimited(taken.limit);
       // Its address, token or limits are others by now; what is under way goes on as it began.
       if (taken.revision !== target.health.revision) target = (await targetOf(host)) ?? target;
       for (const claim of taken.claims) {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
-        starts.add(claim, startOne(target, facts as AgentFacts, claim, alone));
+        effort.add();
+        starts.add(claim, startOne(target, facts as AgentFacts, claim, alone).finally(effort.end));
+      }
+      const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
+      if (taken.limit === 'rate' && lookInMs !== null && lookInMs <= STAY_MS) {
+        // Nothing starts before its next token, whatever rings.
+        await pause(lookInMs);
+        continue;
       }
       if (starts.underWay() === 0 && taken.claims.length === 0) {
-        if (taken.lookInMs !== null && taken.waiting > 0) await lookAgain(host, taken.lookInMs);
+        if (lookInMs !== null) await lookAgain(host, lookInMs);
         return;
       }
-      await bell.rung(taken.waiting > 0 && taken.lookInMs !== null ? Math.max(taken.lookInMs, 10) : null);
+      await bell.rung(lookInMs === null ? null : Math.max(lookInMs, 10));
       if (performance.now() - readAt < TARGET_MS) continue;
       target = await targetOf(host);
       readAt = performance.now();
