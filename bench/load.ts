@@ -9,6 +9,7 @@ import { parseRedisUrl } from '../src/config/redis-url.ts';
 import { createKeys } from '../src/store/keys.ts';
 import { QUEUES } from '../src/store/queues.ts';
 import { connectForBlocking } from '../src/store/redis.ts';
+import { until } from '../test/helpers/until.ts';
 import { API_KEY, type Rig } from './rig.ts';
 
 const CONNECTIONS = 32;
@@ -28,7 +29,9 @@ export async function createLoad(rig: Rig) {
   const pool = new Pool(rig.url, { connections: CONNECTIONS, pipelining: 1 });
   const redis = connectForBlocking(parseRedisUrl(rig.redis.url), 'bench');
   await redis.connect();
-  const dispatch = new Queue(QUEUES.dispatch, { connection: redis, prefix: KEYS.queuePrefix });
+  const [dispatch, polls] = [QUEUES.dispatch, QUEUES.follow].map(
+    (name) => new Queue(name, { connection: redis, prefix: KEYS.queuePrefix }),
+  ) as [Queue, Queue];
 
   async function call(method: 'PUT' | 'POST', path: string, body: object): Promise<void> {
     const reply = await pool.request({
@@ -65,6 +68,9 @@ export async function createLoad(rig: Rig) {
     gate: {
       close: () => dispatch.pause(),
       async open(): Promise<number> {
+        // The checks have had every host asked about once: not what is measured here.
+        const isQuiet = async () => (await polls.getJobCountByTypes('waiting', 'active')) === 0;
+        await until(isQuiet, { timeoutMs: 60_000, what: 'the polls that the checks asked for' });
         const at = performance.timeOrigin + performance.now();
         await dispatch.resume();
         return at;
@@ -73,7 +79,7 @@ export async function createLoad(rig: Rig) {
     /** How many records are in this state. */
     inState: (state: string) => redis.zcard(KEYS.jobsByState(state)),
     async close(): Promise<void> {
-      await dispatch.close();
+      await Promise.all([dispatch.close(), polls.close()]);
       redis.disconnect();
       await pool.close();
     },
