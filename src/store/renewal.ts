@@ -4,8 +4,8 @@
  */
 
 /** The lifetime of a lease, in ms. */
-export const LEASE_MS = 8_000;
-const RENEW_MS = 2_500;
+export const LEASE_MS = 6_000;
+const RENEW_MS = 2_000;
 
 /** Does `work` and calls `renew` now and then until it is done. A failed renewal is tried again at the next turn. */
 export async function whileRenewing<T>(renew: () => Promise<unknown>, work: () => Promise<T>): Promise<T> {
