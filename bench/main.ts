@@ -12,6 +12,7 @@ const SCENARIOS: Record<string, () => Promise<Scenario>> = {
   fairness: () => import('./fairness.ts'),
   fleet: () => import('./fleet.ts'),
   latency: () => import('./latency.ts'),
+  recovery: () => import('./recovery.ts'),
   waiting: () => import('./waiting.ts'),
 };
 

@@ -18,6 +18,8 @@ export interface Program {
   /** Resident memory in bytes. */
   rss(): number;
   stop(): Promise<void>;
+  /** SIGKILL. */
+  kill(): Promise<void>;
 }
 
 export interface Rig {
@@ -26,7 +28,8 @@ export interface Rig {
   url: string;
   call: ReturnType<typeof createCaller>;
   api(): Promise<Program>;
-  worker(): Promise<Program>;
+  /** @param more variables of its environment */
+  worker(more?: Record<string, string>): Promise<Program>;
   stop(): Promise<void>;
 }
 
@@ -53,7 +56,8 @@ export async function createRig(): Promise<Rig> {
     url,
     call: createCaller(() => url, API_KEY),
     api: async () => keep(await start(sluice, ['api', '--listen', `127.0.0.1:${port}`], env, /api\.started/)),
-    worker: async () => keep(await start(sluice, ['worker'], env, /workers\.started/)),
+    worker: async (more = {}) =>
+      keep(await start(sluice, ['worker'], { ...env, ...more }, /workers\.started/)),
     async stop() {
       for (const program of started.toReversed()) await program.stop();
       await redis.stop();
@@ -90,11 +94,14 @@ async function start(
   return {
     pid,
     rss: () => Number(/VmRSS:\s+(\d+) kB/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) * 1_024,
-    async stop() {
-      if (child.exitCode !== null || child.signalCode !== null) return;
-      const ended = once(child, 'exit');
-      child.kill('SIGTERM');
-      await ended;
-    },
+    stop: () => end('SIGTERM'),
+    kill: () => end('SIGKILL'),
   };
+
+  async function end(signal: 'SIGTERM' | 'SIGKILL'): Promise<void> {
+    if (child.exitCode !== null || child.signalCode !== null) return;
+    const ended = once(child, 'exit');
+    child.kill(signal);
+    await ended;
+  }
 }

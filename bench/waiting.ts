@@ -1,62 +1,133 @@
-/** `waiting`: what 10,000 waiting jobs cost in Redis and in each process. */
-import { parseRedisUrl } from '../src/config/redis-url.ts';
-import { connectForBlocking } from '../src/store/redis.ts';
-import { createRig } from './rig.ts';
-import type { Row } from './table.ts';
+/**
+ * `waiting`: what 1,000, 10,000 and 100,000 running jobs on 1,000 hosts cost while nothing happens: bytes and CPU of
+ * Redis and of one worker, requests to the agents, and how late questions are. Half of the hosts are held (the
+ * default of one worker), the others asked every 30 s; with all jobs also none and all held.
+ *
+ * Each row has a worker of its own that starts with the jobs already running: what it grows by is what it keeps of
+ * them, not what starting them left behind.
+ */
+import { setTimeout as pause } from 'node:timers/promises';
+import { createFollowed } from '../src/store/followed.ts';
+import { type SimulatedFleet, startSimulatedAgents } from '../test/helpers/simulated-agents.ts';
+import { createLoad } from './load.ts';
+import { cpuOf } from './measure.ts';
+import { createRig, type Program, type Rig } from './rig.ts';
+import { createRunningJobs } from './running-jobs.ts';
+import type { Options } from './scenario.ts';
+import { median, type Row } from './table.ts';
 
-const JOBS = 10_000;
-const HOSTS = 100;
-const AT_ONCE = 50;
+const HOSTS = 1_000;
+/** Until every host has been asked once, and what the start cost is paid. */
+const SETTLE_MS = 40_000;
+/** Two turns of every host. */
+const WINDOW_MS = 60_000;
+const SAMPLE_MS = 2_000;
 
-export async function run(): Promise<Row[]> {
+type Running = Awaited<ReturnType<typeof createRunningJobs>>;
+
+interface Scene {
+  rig: Rig;
+  fleet: SimulatedFleet;
+  running: Running;
+  /** Bytes of Redis with the hosts and no jobs. */
+  empty: number;
+}
+
+interface Measured {
+  jobs: number;
+  held: number;
+  redisBytes: number;
+  workerBytes: number;
+  redisCpu: number;
+  workerCpu: number;
+  requestsPerS: number;
+  lateMs: number[];
+}
+
+export async function run({ short }: Options): Promise<Row[]> {
+  const fleet = await startSimulatedAgents({ hosts: HOSTS });
   const rig = await createRig();
-  const redis = connectForBlocking(parseRedisUrl(rig.redis.url), 'bench');
-  await redis.connect();
+  const running = await createRunningJobs(rig.redis.url, fleet);
   try {
     const api = await rig.api();
-    const worker = await rig.worker();
-    for (let i = 0; i < HOSTS; i++) {
-      const host = { address: `127.0.0.1:${20_000 + i}`, token: 'bench', tls: { insecure: true } };
-      await rig.call('PUT', `/v1/hosts/host${i}`, host);
+    const load = await createLoad(rig);
+    await load.register(fleet.hosts, {});
+    await load.close();
+    await api.stop();
+    const scene = { rig, fleet, running, empty: await usedBytes(running) };
+    const steps = short ? [1, 9] : [1, 9, 90];
+    const rows: Measured[] = [];
+    let jobs = 0;
+    for (const each of steps) {
+      await running.add(each);
+      jobs += each * HOSTS;
+      rows.push(await measure(scene, jobs, HOSTS / 2));
     }
-    await submit(rig, 500);
-    const before = { redis: await used(), api: api.rss(), worker: worker.rss() };
-    await submit(rig, JOBS);
-    const after = { redis: await used(), api: api.rss(), worker: worker.rss() };
-    return (['redis', 'api', 'worker'] as const).map((process) => ({
-      process,
-      'before, MB': (before[process] / 1e6).toFixed(1),
-      [`with ${JOBS} more jobs, MB`]: (after[process] / 1e6).toFixed(1),
-      'bytes per job': Math.round((after[process] - before[process]) / JOBS),
-    }));
+    if (!short) for (const held of [0, HOSTS]) rows.push(await measure(scene, jobs, held));
+    return rows.map((row) => shown(row, rows[0]!));
   } finally {
-    redis.disconnect();
+    await running.close();
     await rig.stop();
-  }
-
-  async function used(): Promise<number> {
-    return Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
+    await fleet.stop();
   }
 }
 
-/** Jobs that wait for tomorrow, each with an idempotency key, three labels and a command of 150 bytes. */
-async function submit(rig: Awaited<ReturnType<typeof createRig>>, count: number): Promise<void> {
-  const not_before = new Date(Date.now() + 86_400_000).toISOString();
-  let next = 0;
-  await Promise.all(
-    Array.from({ length: AT_ONCE }, async () => {
-      while (next < count) {
-        const i = next++;
-        const body = {
-          target_server: `host${i % HOSTS}`,
-          command: 'x'.repeat(150),
-          labels: { dag_id: 'nightly', run_id: 'scheduled__2026-11-22', task_id: `load_${i}` },
-          not_before,
-        };
-        const key = { 'idempotency-key': `"${count}-${i}"` };
-        const { status } = await rig.call('POST', '/v1/jobs', body, key);
-        if (status !== 202) throw new Error(`job ${i}: ${status}`);
-      }
-    }),
-  );
+async function measure({ rig, fleet, running, empty }: Scene, jobs: number, held: number): Promise<Measured> {
+  const worker = await rig.worker({ SLUICE_HELD_HOSTS: String(held) });
+  try {
+    await running.follow();
+    await pause(SETTLE_MS);
+    await fleet.reset();
+    const cpu = cpuOf({ redis: [rig.redis.pid], worker: [worker.pid] });
+    const { lateMs, workerBytes } = await sample(running, worker);
+    const used = cpu();
+    const requests = (await fleet.counters()).flatMap((host) => Object.values(host.requests));
+    const share = (ms: number) => (100 * ms) / WINDOW_MS;
+    return {
+      jobs,
+      held,
+      redisBytes: (await usedBytes(running)) - empty,
+      workerBytes,
+      redisCpu: share(used.redis),
+      workerCpu: share(used.worker),
+      requestsPerS: (requests.reduce((sum, count) => sum + count, 0) * 1_000) / WINDOW_MS,
+      lateMs,
+    };
+  } finally {
+    await worker.stop();
+  }
+}
+
+/** Now and then the latest question of each host that has one, and the worker's memory. */
+async function sample(running: Running, worker: Program) {
+  const followed = createFollowed(running);
+  const lateMs: number[] = [];
+  const memory: number[] = [];
+  const end = performance.now() + WINDOW_MS;
+  while (performance.now() < end) {
+    for (const late of await followed.unasked(0)) lateMs.push(late.lateMs);
+    memory.push(worker.rss());
+    await pause(Math.min(SAMPLE_MS, Math.max(0, end - performance.now())));
+  }
+  return { lateMs, workerBytes: median(memory) };
+}
+
+async function usedBytes({ redis }: Running): Promise<number> {
+  return Number(/used_memory:(\d+)/.exec(await redis.info('memory'))?.[1]);
+}
+
+function shown(row: Measured, first: Measured): Row {
+  const more = row.jobs - first.jobs;
+  return {
+    'running jobs': row.jobs,
+    'hosts held': row.held,
+    'Redis, bytes a job': Math.round(row.redisBytes / row.jobs),
+    'worker, MB': Math.round(row.workerBytes / 1e6),
+    'worker, bytes a further job': more > 0 ? Math.round((row.workerBytes - first.workerBytes) / more) : '',
+    'Redis, % of a core': row.redisCpu.toFixed(1),
+    'worker, % of a core': row.workerCpu.toFixed(1),
+    'requests/s to agents': row.requestsPerS.toFixed(1),
+    'hosts late at a look': (row.lateMs.length / (WINDOW_MS / SAMPLE_MS)).toFixed(1),
+    'latest, ms': row.lateMs.length > 0 ? Math.max(...row.lateMs) : 0,
+  };
 }
