@@ -7,8 +7,7 @@
 import { Counter, collectDefaultMetrics, Histogram, Registry } from 'prom-client';
 import type { ErrorCode } from '../job/errors.ts';
 import type { HostChange } from '../store/feed.ts';
-import type { Vitals } from '../store/vitals.ts';
-import { measureGateway } from './gateway.ts';
+import { measureGateway, type ReadVitals } from './gateway.ts';
 
 /** What kept a request or a start from being made although somebody wanted it. */
 export type Limited = 'rate' | 'max_requests' | 'max_jobs' | 'paused' | 'draining' | 'probation';
@@ -22,7 +21,7 @@ export interface ProcessMetrics {
   /** This process changed the status of a host; for `createHostStore`. */
   onHostChange(change: Pick<HostChange, 'type'>): void;
   /** From where the figures of the whole gateway are read, at every scrape. Until then there are none. */
-  watch(read: () => Promise<Vitals>): void;
+  watch(read: ReadVitals): void;
 }
 
 const REQUEST_SECONDS = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60];

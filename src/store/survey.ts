@@ -33,9 +33,9 @@ export interface HostQueue {
 }
 
 export interface SurveyStore {
-  /** Hosts with something in their mailbox, a page at a time. */
-  armedHosts(page: number): Promise<string[]>;
-  /** Those of them that have jobs which may start now. */
+  /** Hosts with something in their mailbox. All at once: they change places all the time. */
+  armedHosts(): Promise<string[]>;
+  /** Those of these hosts, `PAGE` at most, that have jobs which may start now. */
   queues(hosts: string[]): Promise<HostQueue[]>;
   /** How late the soonest questions to these hosts are, in ms; only those that are late. */
   latePolls(hosts: string[]): Promise<{ host: string; lateMs: number }[]>;
@@ -81,7 +81,7 @@ return late
 
 export function createSurveyStore({ redis, keys }: { redis: Redis; keys: Keys }): SurveyStore {
   return {
-    armedHosts: (page) => redis.zrange(keys.armed, page * PAGE, `${(page + 1) * PAGE - 1}`),
+    armedHosts: () => redis.zrange(keys.armed, '0', '-1'),
     async queues(hosts) {
       const places = hosts.flatMap((host) => [keys.mailbox(host), keys.ready(host), keys.hostHealth(host)]);
       const found = (await queuesScript(redis, places, [])) as [

@@ -2,7 +2,6 @@
  * The survey: every few seconds one process looks at all hosts with jobs and notes for every scrape how long jobs have
  * waited and how late questions are. It changes nothing and repairs nothing: that is the sweep's.
  */
-
 import type { Logger } from 'pino';
 import { decodeTime } from 'ulid';
 import type { Followed } from '../store/followed.ts';
@@ -20,8 +19,9 @@ const PART = 0.05;
 const LATE_MS = 5_000;
 /** Records read at most to find out how long the oldest job has waited. */
 const LOOKS = 200;
-/** A wait that is told in the log, with its host, which no metric names. */
+/** A wait that is told in the log now and then, with its host, which no metric names. */
 const LONG_WAIT_MS = 60_000;
+const TOLD_MS = 60_000;
 const MAX_HOSTS = 100_000;
 
 export interface SurveyLoop {
@@ -42,15 +42,12 @@ export function createSurvey(deps: {
   let timer: NodeJS.Timeout | undefined;
   let surveying: Promise<void> = Promise.resolve();
   let closed = false;
+  let toldAt = Number.NEGATIVE_INFINITY;
 
   async function look(): Promise<void> {
     if (!(await leases.claim('survey', owner, LEASE_MS))) return;
     const queues: HostQueue[] = [];
-    for (let page = 0, isLast = false; !isLast && !closed; page++) {
-      const hosts = await survey.armedHosts(page);
-      if (hosts.length > 0) queues.push(...(await survey.queues(hosts)));
-      isLast = hosts.length < PAGE;
-    }
+    for (const hosts of pages(await survey.armedHosts())) queues.push(...(await survey.queues(hosts)));
     const waiting = {
       up: await waitingAt(queues, 'up'),
       away: await waitingAt(queues, 'away'),
@@ -63,11 +60,11 @@ export function createSurvey(deps: {
   async function waitingAt(queues: HostQueue[], whereabouts: Whereabouts) {
     const here = queues.filter((queue) => queue.whereabouts === whereabouts);
     const { oldestMs, host } = await oldest(here);
-    if (oldestMs > LONG_WAIT_MS && whereabouts === 'up') {
-      log.info(
-        { host, waits_ms: oldestMs, jobs: here.find((queue) => queue.host === host)?.jobs },
-        'survey.long_wait',
-      );
+    const isNews = performance.now() - toldAt > TOLD_MS;
+    if (whereabouts === 'up' && oldestMs > LONG_WAIT_MS && isNews) {
+      toldAt = performance.now();
+      const jobs = here.find((queue) => queue.host === host)?.jobs;
+      log.info({ host, waits_ms: oldestMs, jobs }, 'survey.long_wait');
     }
     return { jobs: here.reduce((sum, queue) => sum + queue.jobs, 0), oldestMs };
   }
@@ -105,8 +102,8 @@ export function createSurvey(deps: {
     const hosts = await followed.hosts(MAX_HOSTS);
     let lateMs = 0;
     let lateHosts = 0;
-    for (let i = 0; i < hosts.length && !closed; i += PAGE) {
-      for (const late of await survey.latePolls(hosts.slice(i, i + PAGE))) {
+    for (const page of pages(hosts)) {
+      for (const late of await survey.latePolls(page)) {
         lateMs = Math.max(lateMs, late.lateMs);
         if (late.lateMs > LATE_MS) lateHosts++;
       }
@@ -132,6 +129,12 @@ export function createSurvey(deps: {
       await surveying;
     },
   };
+}
+
+function pages(hosts: string[]): string[][] {
+  return Array.from({ length: Math.ceil(hosts.length / PAGE) }, (_, i) =>
+    hosts.slice(i * PAGE, (i + 1) * PAGE),
+  );
 }
 
 /** A job's id is `job_` and a ULID. */
