@@ -3,10 +3,11 @@ import { once } from 'node:events';
 import { type AddressInfo, createServer } from 'node:net';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { Workers } from '../../src/workers/main.ts';
+import { startRealAgent } from '../helpers/real-agent.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 import { until } from '../helpers/until.ts';
-import { startTestWorkers } from '../helpers/workers.ts';
+import { endOf, startTestWorkers } from '../helpers/workers.ts';
 
 let redis: TestRedis;
 let stores: Stores;
@@ -71,6 +72,20 @@ it('counts hosts by what is learnt of them, and requests to them by outcome', as
     await figure(requests),
   );
 }, 40_000);
+
+it('counts how often a limit of a host keeps a job from being started, by the limit', async () => {
+  const agent = await startRealAgent();
+  const { address, token, fingerprint } = agent;
+  await stores.hosts.put('narrow', { address, token, tls: { fingerprint }, max_jobs: 1 });
+  const [, second] = await Promise.all(
+    [1, 2].map(() => stores.submit(newJob({ host: 'narrow', command: 'sleep 1' }))),
+  );
+  await until(async () => ((await figure('sluice_limited_total{limit="max_jobs",for="start"}')) ?? 0) > 0);
+  await endOf(stores, second!.id);
+  expect(await figure('sluice_agent_requests_total{endpoint="run",outcome="ok"}')).toBe(2);
+  expect(await figure('sluice_jobs{state="succeeded"}')).toBe(2);
+  await agent.stop();
+});
 
 it('says that Redis is silent in a scrape that ends all the same, and leaves out what it cannot know', async () => {
   await redis.kill('SIGSTOP');
