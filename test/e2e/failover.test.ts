@@ -1,6 +1,6 @@
 /**
  * A gateway through Sentinels while the primary goes away: killed, and hung. Replication is asynchronous, so what the
- * primary acknowledged in its last moment may be gone with it: before each fault the replica has everything, and
+ * primary acknowledged in its last moment may be gone with it: before each fault the replica has what was accepted, and
  * what is asserted is what then holds: the jobs accepted before end truly and were started once, and the gateway
  * goes on by itself.
  */

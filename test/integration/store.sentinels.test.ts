@@ -54,16 +54,37 @@ it('requests, what never gives up, and announcements go on after a failover that
     const primary = await redis.primaryPort();
     await redis.failOver();
     await redis.promoted(primary);
+    const port = await redis.primaryPort();
+    const isThere = ({ status, stream }: Redis) => status === 'ready' && stream.remotePort === port;
+    await until(() => clients.every(isThere), { what: 'all connections to be to the new primary' });
     await blocking.set('key', 'value');
-    expect(await until(() => requests.get('key'))).toBe('value');
+    expect(await requests.get('key')).toBe('value');
     await until(async () => {
       await requests.publish(keys.changes, JSON.stringify(['job_1', 2, 'running', 'h', 'me', 'job.running']));
       return heard.includes('job_1');
     });
-    const port = await redis.primaryPort();
-    expect(clients.map(({ stream }) => stream.remotePort)).toEqual([port, port, port]);
   } finally {
     for (const client of clients) client.disconnect();
+  }
+});
+
+it('a client that is told to leave while it asks for the primary finds it all the same', async () => {
+  const address = loadConfig({}, env).redis;
+  if (!address) throw new Error('no address');
+  const client = connectForBlocking(address, 'test');
+  client.on('error', () => undefined);
+  try {
+    await client.connect();
+    let told = 0;
+    client.on('connecting', () => {
+      told += 1;
+      client.disconnect(true);
+    });
+    client.disconnect(true);
+    expect(await client.set('key', 'again')).toBe('OK');
+    expect(told).toBeGreaterThan(0);
+  } finally {
+    client.disconnect();
   }
 });
 
