@@ -9,9 +9,8 @@ import type { Change } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import { placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
-import { pairs } from '../replies.ts';
 import { defineScript } from '../script.ts';
-import { decodeProgress, encodeProgress } from './codec.ts';
+import { encodeProgress } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
 import { glancedAt } from './glance.ts';
 
@@ -32,14 +31,14 @@ const FOLLOWED = new Set<State>(['running', 'unreachable', 'canceling', 'lost'])
  *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 ready 15 turns 16 active jobs of the host
  *      17 index of the new state 18.. index of each state in `from`
  * ARGV 1 what to do, as JSON 2-3 tails 4-5 output (bytes)
- * Returns false if the job is in none of `from` or in another attempt, else {hash, 1 if to be told, 1 if another
+ * Returns false if the job is in none of `from` or in another attempt, else {version, 1 if to be told, 1 if another
  * job of its host may start for it}.
  */
 const transitionScript = defineScript(`${EVENT_LUA}
 local p = cjson.decode(ARGV[1])
 local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move', 'version')
 -- This very move, made before: its reply was lost with the connection, and the client sent it again.
-if seen[3] == p.move then return {redis.call('HGETALL', KEYS[1]), 0, 0} end
+if seen[3] == p.move then return {tonumber(seen[4]), 0, 0} end
 if tonumber(seen[2] or 0) ~= p.attempt then return false end
 local old
 for i, state in ipairs(p.from) do
@@ -99,15 +98,15 @@ if p.over then
     redis.call('EXPIRE', KEYS[13], ${OUTPUT_SECONDS})
   end
 end
-local hash = redis.call('HGETALL', KEYS[1])
 local told = not p.untold and ((p.over and p.callback) or redis.call('EXISTS', KEYS[11]) == 1)
 if told then
+  local hash = redis.call('HGETALL', KEYS[1])
   redis.call('RPUSH', KEYS[10], cjson.encode({id = p.id, version = version, type = p.type, at = now, hash = hash}))
 end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
   'host', p.host, 'owner', p.owner, 'type', p.type)
 redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
-return {hash, told and 1 or 0, freed}
+return {version, told and 1 or 0, freed}
 `);
 
 export async function transition(
@@ -148,11 +147,16 @@ export async function transition(
       change.output?.stdout ?? '',
       change.output?.stderr ?? '',
     ],
-  )) as [string[], number, number] | null;
+  )) as [number, number, number] | null;
   if (!reply) return false;
-  const [hash, told, freed] = reply;
-  const moved = { ...job, ...decodeProgress(id, pairs(hash)), next_poll_at: change.next_poll_at ?? null };
-  return { job: moved, told: told === 1, freed: freed === 1 };
+  const [version, told, freed] = reply;
+  return { job: moved(job, to, change, version), told: told === 1, freed: freed === 1 };
+}
+
+/** The job as the caller had it, with the change: what was noted of it meanwhile is in its record only. */
+function moved(job: Job, to: State, change: Change, version: number): Job {
+  const { why, eligible_at, tails, output, next_poll_at = null, type, untold, ...progress } = change;
+  return { ...job, ...progress, state: to, version, next_poll_at };
 }
 
 function instructions(job: Job, from: readonly State[], to: State, change: Change, channel: string) {
