@@ -85,7 +85,8 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
       },
     },
     async nudge(queue) {
-      await queues[queue].add(NUDGE, {}, { deduplication: once(NUDGE) });
+      // The id of no host: names hold no `@`.
+      await queues[queue].add(NUDGE, {}, { deduplication: once(`@${NUDGE}`) });
     },
     async close() {
       await Promise.all(Object.values(queues).map((queue) => queue.close()));
