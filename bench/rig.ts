@@ -83,11 +83,14 @@ async function start(
   });
   await new Promise<void>((resolve, reject) => {
     let output = '';
-    child.stdout?.on('data', (chunk: Buffer) => {
-      // Read on for ever, so that the program's log never blocks it.
+    const read = (chunk: Buffer) => {
       output = (output + chunk.toString()).slice(-4_096);
-      if (ready.test(output)) resolve();
-    });
+      if (!ready.test(output)) return;
+      // Read on for ever and dropped, so that the program's log neither blocks it nor costs more than it must.
+      child.stdout?.off('data', read).resume();
+      resolve();
+    };
+    child.stdout?.on('data', read);
     child.once('exit', (code) => reject(new Error(`${command} ${args[0]} ended with ${code}: ${output}`)));
   });
   const { pid } = child as { pid: number };

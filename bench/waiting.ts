@@ -4,9 +4,10 @@
  * default of one worker), the others asked every 30 s; with all jobs also none and all held.
  *
  * Each row has a worker of its own that starts with the jobs already running: what it grows by is what it keeps of
- * them, not what starting them left behind.
+ * them, not what starting them left behind. Its memory is that after a collection of garbage.
  */
 import { setTimeout as pause } from 'node:timers/promises';
+import { fileURLToPath } from 'node:url';
 import { createFollowed } from '../src/store/followed.ts';
 import { type SimulatedFleet, startSimulatedAgents } from '../test/helpers/simulated-agents.ts';
 import { createLoad } from './load.ts';
@@ -14,7 +15,7 @@ import { cpuOf } from './measure.ts';
 import { createRig, type Program, type Rig } from './rig.ts';
 import { createRunningJobs } from './running-jobs.ts';
 import type { Options } from './scenario.ts';
-import { median, type Row } from './table.ts';
+import type { Row } from './table.ts';
 
 const HOSTS = 1_000;
 /** Until every host has been asked once, and what the start cost is paid. */
@@ -22,6 +23,8 @@ const SETTLE_MS = 40_000;
 /** Two turns of every host. */
 const WINDOW_MS = 60_000;
 const SAMPLE_MS = 2_000;
+const COLLECTIONS = 5;
+const COLLECTOR = fileURLToPath(new URL('./collect-garbage.mjs', import.meta.url));
 
 type Running = Awaited<ReturnType<typeof createRunningJobs>>;
 
@@ -73,13 +76,16 @@ export async function run({ short }: Options): Promise<Row[]> {
 }
 
 async function measure({ rig, fleet, running, empty }: Scene, jobs: number, held: number): Promise<Measured> {
-  const worker = await rig.worker({ SLUICE_HELD_HOSTS: String(held) });
+  const worker = await rig.worker({
+    SLUICE_HELD_HOSTS: String(held),
+    NODE_OPTIONS: `--expose-gc --import ${COLLECTOR}`,
+  });
   try {
     await running.follow();
     await pause(SETTLE_MS);
     await fleet.reset();
     const cpu = cpuOf({ redis: [rig.redis.pid], worker: [worker.pid] });
-    const { lateMs, workerBytes } = await sample(running, worker);
+    const lateMs = await sample(running);
     const used = cpu();
     const requests = (await fleet.counters()).flatMap((host) => Object.values(host.requests));
     const share = (ms: number) => (100 * ms) / WINDOW_MS;
@@ -87,7 +93,7 @@ async function measure({ rig, fleet, running, empty }: Scene, jobs: number, held
       jobs,
       held,
       redisBytes: (await usedBytes(running)) - empty,
-      workerBytes,
+      workerBytes: await keptBytes(worker),
       redisCpu: share(used.redis),
       workerCpu: share(used.worker),
       requestsPerS: (requests.reduce((sum, count) => sum + count, 0) * 1_000) / WINDOW_MS,
@@ -98,18 +104,27 @@ async function measure({ rig, fleet, running, empty }: Scene, jobs: number, held
   }
 }
 
-/** Now and then the latest question of each host that has one, and the worker's memory. */
-async function sample(running: Running, worker: Program) {
+/** Now and then the latest question of each host that has one. */
+async function sample(running: Running): Promise<number[]> {
   const followed = createFollowed(running);
   const lateMs: number[] = [];
-  const memory: number[] = [];
   const end = performance.now() + WINDOW_MS;
   while (performance.now() < end) {
     for (const late of await followed.unasked(0)) lateMs.push(late.lateMs);
-    memory.push(worker.rss());
     await pause(Math.min(SAMPLE_MS, Math.max(0, end - performance.now())));
   }
-  return { lateMs, workerBytes: median(memory) };
+  return lateMs;
+}
+
+/** Resident, the least seen: pages that a collection freed are given back one by one. */
+async function keptBytes(worker: Program): Promise<number> {
+  const seen: number[] = [];
+  for (let i = 0; i < COLLECTIONS; i++) {
+    process.kill(worker.pid, 'SIGUSR2');
+    await pause(SAMPLE_MS);
+    seen.push(worker.rss());
+  }
+  return Math.min(...seen);
 }
 
 async function usedBytes({ redis }: Running): Promise<number> {

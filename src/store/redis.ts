@@ -7,6 +7,7 @@
  * `once` gives up at the first failure: for commands and checks, whose answer is "it is not there".
  */
 import { Redis, type RedisOptions } from 'ioredis';
+import { coalesceWrites } from './coalescing.ts';
 import { followFailovers } from './sentinels.ts';
 import { type Certificates, verified } from './tls.ts';
 
@@ -78,6 +79,7 @@ function connect(address: RedisAddress, patience: Patience): Redis {
     reconnectOnError: ({ message }) => message.startsWith('READONLY'),
   });
   if (address.sentinels) followFailovers(client, address);
+  coalesceWrites(client);
   return client;
 }
 

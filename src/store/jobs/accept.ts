@@ -94,10 +94,11 @@ export async function accept(
     : { taken: takenBy(reply[1], idempotency?.fingerprint ?? '') };
 }
 
+const PROGRESS: Record<keyof JobProgress, unknown> = { ...NOT_STARTED, state: null, version: null };
+
 /** The parts of a job that are what was asked. */
 function requestOf(job: Job): JobRequest {
-  const progress: Record<keyof JobProgress, unknown> = { ...NOT_STARTED, state: null, version: null };
-  return Object.fromEntries(
-    Object.entries(job).filter(([field]) => !(field in progress)),
-  ) as unknown as JobRequest;
+  const request: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(job)) if (!(field in PROGRESS)) request[field] = value;
+  return request as unknown as JobRequest;
 }

@@ -48,9 +48,13 @@ export const USUAL = {
 } as const satisfies Partial<JobRequest>;
 
 export function encodeRequest(request: JobRequest): string {
-  const usual: Record<string, unknown> = { ...USUAL, ...impliedBy(request.id, request.target_server) };
-  const unusual = Object.entries(request).filter(([field, value]) => usual[field] !== value);
-  return JSON.stringify(Object.fromEntries(unusual));
+  const usual: Record<string, unknown> = USUAL;
+  const implied: Record<string, unknown> = impliedBy(request.id, request.target_server);
+  const unusual: Record<string, unknown> = {};
+  for (const [field, value] of Object.entries(request)) {
+    if (value !== usual[field] && value !== implied[field]) unusual[field] = value;
+  }
+  return JSON.stringify(unusual);
 }
 
 /** What a request says once more with its id and its target. */
