@@ -24,7 +24,8 @@ const TURN_MS = 1_000;
 /**
  * KEYS 1 slots 2 the host's health
  * ARGV 1 holder 2 max 3 lease in ms
- * Expired starts stay for \`take\`, which gives their jobs back; they still count until then.
+ * Expired starts stay for \`take\`, which gives their jobs back. They do not count: a host that is down is asked who it
+ * is before the next \`take\`, so a start that still counted would keep that question, and so itself, waiting for ever.
  */
 const takeIfFreeScript = defineScript(`
 local now = clock()
@@ -34,7 +35,7 @@ end
 redis.call('ZREM', KEYS[1], 'next')
 -- A host that is not known to be up is on probation: one request at a time.
 local max = redis.call('HGET', KEYS[2], 'status') == 'up' and tonumber(ARGV[2]) or 1
-if redis.call('ZCARD', KEYS[1]) >= max then
+if redis.call('ZCOUNT', KEYS[1], '(' .. now, '+inf') >= max then
   -- Where there is one slot only, a queue of starts would take it again at once, for ever: the next turn is ours.
   if max == 1 then redis.call('ZADD', KEYS[1], now + ${TURN_MS}, 'next') end
   return 0

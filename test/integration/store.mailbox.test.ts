@@ -275,6 +275,20 @@ it('slots for questions count with those of starts, and come back when they expi
   await until(() => stores.slots.takeIfFree('shared', 'q2', options));
 });
 
+it('a start whose process died keeps no question waiting: on a host that is down it is the ping that lets starts go on', async () => {
+  await fill('died', 2);
+  const dead = await take('died', { max_requests: 1, leaseMs: 1 });
+  expect(dead.ids).toHaveLength(1);
+  await stores.hosts.failed('died', { status: 'unreachable', cause: 'test', remedy: null });
+  const question = { max: 4, leaseMs: 10_000 };
+  await until(() => stores.slots.takeIfFree('died', 'ping', question), { timeoutMs: 2_000 });
+  expect(await stores.slots.takeIfFree('died', 'another', question)).toBe(false);
+  await stores.slots.release('died', 'ping');
+  await stores.hosts.contacted('died');
+  // Its job comes back with the next take, all the same.
+  await until(async () => (await take('died')).ids.includes(dead.ids[0] as string));
+});
+
 it('a lease has one owner, who can renew and release it', async () => {
   const { leases } = stores;
   expect(await leases.claim('poll:x', 'a', 60_000)).toBe(true);
