@@ -6,7 +6,7 @@
  * makes the same choices again. `script/test-chaos` runs it for longer.
  */
 import { Redis } from 'ioredis';
-import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import { createKeys } from '../../src/store/keys.ts';
 import { type KillableGateway, startKillableGateway } from '../helpers/killable-gateway.ts';
 import { createRandom, type Random } from '../helpers/random.ts';
@@ -41,6 +41,7 @@ let gateway: KillableGateway;
 let fleet: SimulatedFleet;
 let counters: HostCounters[];
 let jobs: Acknowledged[];
+let hasFailed = false;
 
 beforeAll(
   async () => {
@@ -66,7 +67,12 @@ beforeAll(
   180_000 + KILLS * 10_000,
 );
 
+afterEach(({ task }) => {
+  hasFailed ||= task.result?.state === 'fail';
+});
+
 afterAll(async () => {
+  if (hasFailed) console.log(`seed ${SEED}: logs and Redis' keys are in ${await gateway.keepEvidence()}`);
   await gateway?.stop();
   await fleet?.stop();
 });

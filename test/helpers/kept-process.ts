@@ -23,8 +23,8 @@ export interface KeptProcess {
   stop(): Promise<void>;
   /** How it ended after it was ready, other than by a signal from here. */
   readonly ends: string[];
-  /** Lines of its log that contain `text`. */
-  linesWith(text: string): string[];
+  /** The lines that it has written, all of its lives. */
+  readonly log: readonly string[];
 }
 
 /** @param env added to PATH and HOME only, so that no setting of this machine gets in */
@@ -91,6 +91,6 @@ export function keepProcess(
       stopping = true;
       await end('SIGTERM');
     },
-    linesWith: (text) => log.filter((line) => line.includes(text)),
+    log,
   };
 }

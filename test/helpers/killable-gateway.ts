@@ -7,6 +7,7 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import { keepEvidence } from './evidence.ts';
 import { keepProcess } from './kept-process.ts';
 import type { Random } from './random.ts';
 import { freePort, startRedis } from './redis.ts';
@@ -91,8 +92,16 @@ export async function startKillableGateway() {
     async evidence(id: string): Promise<string> {
       const about = ['', '/events'].map((part) => callers.call('GET', `/v1/jobs/${id}${part}`));
       const found = (await Promise.all(about)).map(({ body }) => JSON.stringify(body));
-      return [...found, ...processes.flatMap((process) => process.linesWith(id))].join('\n');
+      const lines = processes.flatMap(({ log }) => log.filter((line) => line.includes(id)));
+      return [...found, ...lines].join('\n');
     },
+    /** All logs, and Redis but for what is known by the jobs' events. @returns where they are */
+    keepEvidence: (): Promise<string> =>
+      keepEvidence('sluice-kills', {
+        logs: new Map(processes.map(({ name, log }) => [name, log])),
+        redisUrl: redis.url,
+        skip: /:(job|idempotency):/,
+      }),
     /** How processes ended that were not killed. */
     ends: () => processes.flatMap(({ ends }) => ends),
     async stop(): Promise<void> {
