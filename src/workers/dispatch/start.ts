@@ -30,7 +30,7 @@ export type Start = (
 ) => Promise<{ againInMs: number | null }>;
 
 export function createStart(deps: {
-  jobs: Pick<JobStore, 'get' | 'transition' | 'note' | 'now'>;
+  jobs: Pick<JobStore, 'get' | 'getMany' | 'transition' | 'note' | 'now'>;
   agents: Pick<AgentPort, 'prepare' | 'start'>;
   contact: Pick<Contact, 'attempt' | 'facts'>;
   /** Opens a job's environment. */
@@ -44,7 +44,8 @@ export function createStart(deps: {
   const { jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log } = deps;
 
   return async (target, facts, id, { alone }) => {
-    const job = await jobs.get(id);
+    // Not `get`, which asks for the time of its next question, too: what waits has none.
+    const [job] = await jobs.getMany([id]);
     if (job?.state === 'queued') return firstStart(target, facts, job, alone);
     if (job?.state === 'dispatching') return startAgain(target, job);
     return { againInMs: null };
