@@ -68,12 +68,10 @@ export function createDrain(deps: {
       const { max_requests, max_jobs } = target.config;
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
       await effort.begin();
+      // The first one by itself: with its connection open, and every other host begun, the others go quicker.
+      const most = starts.hasEnded() ? max_requests : 1;
       const taken = await mailbox
-        .take(host, limits, {
-          leaseMs: LEASE_MS,
-          most: facts ? max_requests : 0,
-          settled: starts.settled(),
-        })
+        .take(host, limits, { leaseMs: LEASE_MS, most: facts ? most : 0, settled: starts.settled() })
         .finally(effort.end);
       if (taken.limit) onLimited(taken.limit);
       // Its address, token or limits are others by now; what is under way goes on as it began.
@@ -158,16 +156,20 @@ type Starts = ReturnType<typeof createStarts>;
 function createStarts(onDone: () => void) {
   const underWay = new Set<Promise<void>>();
   const settled: Claim[] = [];
+  let hasEnded = false;
   return {
     add(claim: Claim, start: Promise<boolean>): void {
       const done = start.then((isSettled) => {
         if (isSettled) settled.push(claim);
         underWay.delete(done);
+        hasEnded = true;
         onDone();
       });
       underWay.add(done);
     },
     underWay: () => underWay.size,
+    /** Whether the host has answered one of them, or failed to. */
+    hasEnded: () => hasEnded,
     /** Claims whose slots may be freed, each told once. */
     settled: () => settled.splice(0),
     allDone: () => Promise.all(underWay),

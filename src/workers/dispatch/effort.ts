@@ -5,7 +5,7 @@
  */
 const MOST = 256;
 /** What an agent's reply may take and still count: a dead host must not keep others from being begun. */
-const PROMPT_MS = 250;
+const PROMPT_MS = 500;
 
 export interface Effort {
   /** Waits until there is room for one more. */
