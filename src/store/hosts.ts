@@ -7,6 +7,7 @@ import type { AddressPattern, AgentFacts, HostConfig, HostHealth, HostRate, Host
 import type { HostChange } from './feed.ts';
 import { createHealthStore } from './hosts/health.ts';
 import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
+import { createRecall, printOf, type SeenHost } from './hosts/recall.ts';
 import { createRegistry } from './hosts/registry.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
@@ -36,6 +37,9 @@ export interface HostStore {
   get(name: string): Promise<HostConfig | null>;
   /** By name, by address, or by a pattern of the configuration. */
   resolve(targetServer: string): Promise<HostConfig | null>;
+  /** The same with what a script needs to see that it is still so; `remembered` without asking Redis, perhaps of before. */
+  see(targetServer: string): Promise<SeenHost | null>;
+  remembered(targetServer: string): SeenHost | null;
   /** Registered hosts by name. */
   list(page: { size: number; after?: string }): Promise<{ hosts: HostConfig[]; after: string | null }>;
   /** @throws SluiceError host_has_active_jobs */
@@ -82,6 +86,7 @@ export function createHostStore(deps: {
 }): HostStore {
   const { redis, keys, sealer } = deps;
   const registry = createRegistry(deps);
+  const recall = createRecall();
   const { get: health, ...learning } = createHealthStore(deps);
   const admitted = createPatterns(deps.patterns, sealer);
 
@@ -96,6 +101,18 @@ export function createHostStore(deps: {
       const named = await registry.get(targetServer);
       if (named || !splitAddress(targetServer)) return named;
       return (await registry.byAddress(targetServer)) ?? admitted(targetServer);
+    },
+    remembered: recall.remembered,
+    async see(targetServer) {
+      const named = await registry.read(targetServer);
+      if (named) return recall.remember(targetServer, named.host, named.text);
+      recall.forget(targetServer);
+      if (!splitAddress(targetServer)) return null;
+      const name = await registry.nameAt(targetServer);
+      const addressed = name === null ? null : await registry.read(name);
+      if (addressed) return { host: addressed.host, print: printOf(addressed.text) };
+      const host = admitted(targetServer);
+      return host && { host, print: null };
     },
     async isAgentAddress(address) {
       return (await redis.exists(keys.hostAddress(address))) === 1;

@@ -5,7 +5,6 @@
  * Invariants: a record and its places (indexes, mailbox, followed set, outbox) change in one script; a state
  * changes only by a legal move, adds one to `version` and appends one event.
  */
-import { SluiceError } from '../job/errors.ts';
 import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
@@ -50,10 +49,14 @@ export interface JobPage {
 export interface JobStore {
   /**
    * Stores a new job durably, with its place in the host's mailbox; or finds what the idempotency key stands for.
-   * @param options.registered its host is a registered one, and must still be
-   * @throws SluiceError target_unknown where it was removed since the caller looked
+   * @param options.hostPrint of its host as the caller saw it (`hosts/recall.ts`): nothing is stored where it has
+   *   been changed or removed since; null or missing for any host
    */
-  accept(job: Job, idempotency?: Idempotency, options?: { registered?: boolean }): Promise<Accepted>;
+  accept(
+    job: Job,
+    idempotency?: Idempotency,
+    options?: { hostPrint?: string | null },
+  ): Promise<Accepted | { kind: 'host_changed' }>;
   /** What `accept` would find under an idempotency key; null if nothing was accepted under it. */
   findAccepted(
     owner: string,
@@ -112,11 +115,7 @@ export function createJobStore(deps: {
   return {
     async accept(job, idempotency, options) {
       const acceptance = await accept(redis, keys, job, idempotency, options);
-      if (acceptance === 'host_gone') {
-        throw new SluiceError('target_unknown', `${job.host} was removed just now`, {
-          fields: { field: 'target_server' },
-        });
-      }
+      if (acceptance === 'host_changed') return { kind: 'host_changed' };
       if ('wake' in acceptance) return { kind: 'accepted', ...acceptance };
       return replayed(acceptance.taken);
     },

@@ -25,14 +25,20 @@ const accept = async (fields: Partial<Parameters<typeof newJob>[0]> = {}) => {
 };
 const size = () => stores.redis.dbsize();
 
-it('a job for a host that was removed since it was looked at is refused, and changes nothing', async () => {
+it('a job for a host that was changed or removed since it was looked at is not stored, and changes nothing', async () => {
   const job = newJob({ host: 'gone', command: 'true' });
   const idempotency = { key: 'gone-1', fingerprint: 'f'.repeat(43) };
-  const accepted = stores.jobs.accept(job, idempotency, { registered: true });
-  await expect(accepted).rejects.toMatchObject({
-    code: 'target_unknown',
-    fields: { field: 'target_server' },
-  });
+  const register = (max_requests: number) =>
+    stores.hosts.put('gone', { address: '127.0.0.1:18443', token: 'token', max_requests });
+  await register(1);
+  const seen = await stores.hosts.see('gone');
+  if (!seen) throw new Error('not seen');
+  expect(stores.hosts.remembered('gone')).toEqual(seen);
+  await register(2);
+  const hostPrint = seen.print;
+  expect(await stores.jobs.accept(job, idempotency, { hostPrint })).toEqual({ kind: 'host_changed' });
+  await stores.hosts.remove('gone');
+  expect(await stores.jobs.accept(job, idempotency, { hostPrint })).toEqual({ kind: 'host_changed' });
   expect(await stores.jobs.get(job.id)).toBeNull();
   expect(await stores.jobs.findAccepted('test', idempotency)).toBeNull();
 });

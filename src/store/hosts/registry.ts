@@ -63,6 +63,10 @@ return 1
 export interface Registry {
   put(name: string, patch: HostPatch): Promise<{ host: HostConfig; created: boolean }>;
   get(name: string): Promise<HostConfig | null>;
+  /** The host with its text in the record. */
+  read(name: string): Promise<{ host: HostConfig; text: string } | null>;
+  /** The name of the host at this address. */
+  nameAt(address: string): Promise<string | null>;
   byAddress(address: string): Promise<HostConfig | null>;
   list(page: { size: number; after?: string }): Promise<{ hosts: HostConfig[]; after: string | null }>;
   remove(name: string): Promise<boolean>;
@@ -77,13 +81,17 @@ export function createRegistry({
   keys: Keys;
   sealer: Sealer;
 }): Registry {
-  async function get(name: string): Promise<HostConfig | null> {
+  async function read(name: string) {
     const text = await redis.get(keys.host(name));
-    return text === null ? null : hostIn(text);
+    return text === null ? null : { host: hostIn(text), text };
   }
+  const get = async (name: string) => (await read(name))?.host ?? null;
+  const nameAt = (address: string) => redis.get(keys.hostAddress(address));
 
   return {
     get,
+    read,
+    nameAt,
     async put(name, patch) {
       for (;;) {
         const seen = await redis.get(keys.host(name));
@@ -105,7 +113,7 @@ export function createRegistry({
       }
     },
     async byAddress(address) {
-      const name = await redis.get(keys.hostAddress(address));
+      const name = await nameAt(address);
       return name === null ? null : get(name);
     },
     async list({ size, after }) {

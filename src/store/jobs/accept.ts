@@ -15,16 +15,16 @@ import { CLAIMED_LUA, claimOf, digestOf, type Idempotency, type Taken, takenBy }
  * KEYS 1 job 2 request 3 idempotency key (or the job's own key where there is none) 4 mailbox 5 armed
  *      6-9 indexes (all, owner, host, state) 10 deadlines 11 stream of events 12 the host's configuration
  * ARGV 1 id 2 request 3 host 4 owner 5 not_before or 0 6 start deadline in ms 7 what claims the key or "" 8 channel
- *      9 place 10 1 if the host must still be registered
- * Returns {-1} where it is not; {1, wake} when accepted; {0, its text} when the idempotency key is taken.
+ *      9 place 10 the print of the host's configuration as the caller saw it, or ""
+ * Returns {-1} where it is another; {1, wake} when accepted; {0, its text} when the idempotency key is taken.
  */
 const acceptScript = defineScript(`${CLAIMED_LUA}${EVENT_LUA}
 -- Its own first run, whose reply was lost with the connection: ids are new for every request.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {1, 1} end
 local taken = ARGV[7] ~= '' and claimed(KEYS[3])
 if taken then return {0, taken} end
--- Removed since the caller looked: its mailbox would be nobody's.
-if ARGV[10] == '1' and redis.call('EXISTS', KEYS[12]) == 0 then return {-1} end
+-- Changed since the caller looked, who may have been refused, or removed: its mailbox would be nobody's.
+if ARGV[10] ~= '' and redis.sha1hex(redis.call('GET', KEYS[12]) or '') ~= ARGV[10] then return {-1} end
 if ARGV[7] ~= '' then
   redis.call('SET', KEYS[3], ARGV[7])
 end
@@ -47,14 +47,14 @@ redis.call('PUBLISH', ARGV[8], cjson.encode({ARGV[1], 1, 'queued', ARGV[3], ARGV
 return {1, wake}
 `);
 
-export type Acceptance = { job: Job; wake: boolean } | { taken: Taken } | 'host_gone';
+export type Acceptance = { job: Job; wake: boolean } | { taken: Taken } | 'host_changed';
 
 export async function accept(
   redis: Redis,
   keys: Keys,
   job: Job,
   idempotency?: Idempotency,
-  { registered = false } = {},
+  { hostPrint = null }: { hostPrint?: string | null } = {},
 ): Promise<Acceptance> {
   const { id, host, created_by: owner } = job;
   const request = { ...requestOf(job), ...(idempotency && { idempotency: digestOf(idempotency.key) }) };
@@ -85,10 +85,10 @@ export async function accept(
       idempotency ? claimOf(id, idempotency.fingerprint) : '',
       keys.changes,
       placeOf(request),
-      registered ? 1 : 0,
+      hostPrint ?? '',
     ],
   )) as [1, number] | [0, string] | [-1];
-  if (reply[0] === -1) return 'host_gone';
+  if (reply[0] === -1) return 'host_changed';
   return reply[0] === 1
     ? { job: { ...job, ...request, state: 'queued', version: 1 }, wake: reply[1] === 1 }
     : { taken: takenBy(reply[1], idempotency?.fingerprint ?? '') };

@@ -4,11 +4,13 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { SluiceError } from '../../../job/errors.ts';
+import type { HostConfig } from '../../../job/host.ts';
 import type { Job } from '../../../job/record.ts';
 import { isOver } from '../../../job/states.ts';
 import { JobView, jobView } from '../../../protocol/job-view.ts';
 import type { ApiKeyStore } from '../../../store/api-keys.ts';
 import type { HostStore } from '../../../store/hosts.ts';
+import type { Idempotency } from '../../../store/jobs/idempotency.ts';
 import type { Accepted, JobStore } from '../../../store/jobs.ts';
 import type { Wake } from '../../../store/queues.ts';
 import type { Sealer } from '../../../store/sealing.ts';
@@ -28,7 +30,7 @@ type SubmitRequest = FastifyRequest<{ Body: SubmitBody }>;
 
 export interface SubmitDeps {
   jobs: Pick<JobStore, 'accept' | 'findAccepted' | 'now' | 'tails' | 'output'>;
-  hosts: Pick<HostStore, 'resolve' | 'health'>;
+  hosts: Pick<HostStore, 'remembered' | 'see' | 'health'>;
   apiKeys: Pick<ApiKeyStore, 'callbackSecret'>;
   wake: Pick<Wake, 'dispatch'>;
   sealer: Pick<Sealer, 'seal' | 'pepper'>;
@@ -65,17 +67,47 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       // Before the checks: a repetition is answered with its job even if it would be refused by now.
       const earlier = idempotency && (await jobs.findAccepted(caller.name, idempotency));
       if (earlier) return answer(request, reply, earlier);
-      const host = await hosts.resolve(body.target_server);
-      if (!host) throw targetUnknown(body.target_server);
-      checkGrants(caller, host, body.job_user ?? null);
-      if (asksOfAgent(body)) checkAgent(body, host, (await hosts.health(host.name)).agent);
-      await checkCallback(body.callback_url ?? null, caller.name);
-
-      const job = order(body, host, { caller: caller.name, traceparent: traceparent(request) });
-      const { registered } = host;
-      return answer(request, reply, await jobs.accept(job, idempotency ?? undefined, { registered }));
+      return answer(request, reply, await admit(request, idempotency));
     },
   );
+
+  /** On the host as it is remembered, if that admits it; else it is decided on the host as it is. */
+  async function admit(request: SubmitRequest, idempotency: Idempotency | null): Promise<Accepted> {
+    const target = request.body.target_server;
+    let seen = hosts.remembered(target);
+    if (seen && !(await isAdmitted(request, seen.host))) seen = null;
+    for (;;) {
+      if (!seen) {
+        seen = await hosts.see(target);
+        if (!seen) throw targetUnknown(target);
+        await check(request, seen.host);
+      }
+      const { host, print } = seen;
+      const job = order(request.body, host, {
+        caller: request.caller.name,
+        traceparent: traceparent(request),
+      });
+      const accepted = await jobs.accept(job, idempotency ?? undefined, { hostPrint: print });
+      if (accepted.kind !== 'host_changed') return accepted;
+      seen = null;
+    }
+  }
+
+  async function isAdmitted(request: SubmitRequest, host: HostConfig): Promise<boolean> {
+    try {
+      await check(request, host);
+      return true;
+    } catch (error) {
+      if (error instanceof SluiceError) return false;
+      throw error;
+    }
+  }
+
+  async function check({ body, caller }: SubmitRequest, host: HostConfig): Promise<void> {
+    checkGrants(caller, host, body.job_user ?? null);
+    if (asksOfAgent(body)) checkAgent(body, host, (await hosts.health(host.name)).agent);
+    await checkCallback(body.callback_url ?? null, caller.name);
+  }
 
   async function answer(request: SubmitRequest, reply: FastifyReply, accepted: Accepted) {
     if (accepted.kind === 'conflict') throw keyReused(accepted.id);
@@ -89,7 +121,7 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
     return reply.code(isOver(settled.state) ? 200 : 202).send(await showSafely(request, settled));
   }
 
-  function idempotencyOf({ headers, body }: SubmitRequest) {
+  function idempotencyOf({ headers, body }: SubmitRequest): Idempotency | null {
     const key = parseIdempotencyKey(headers['idempotency-key']);
     return key === null ? null : { key, fingerprint: fingerprint(body, sealer.pepper) };
   }
