@@ -5,6 +5,7 @@
  *
  * A held request takes no slot of `max_requests`: it costs the agent nothing while nothing happens.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Feed } from '../store/feed.ts';
 import type { Followed } from '../store/followed.ts';
@@ -17,6 +18,8 @@ import type { Held } from './hold/request.ts';
 const LEAST_MS = 30_000;
 /** How often hosts are looked for that nobody holds. */
 const LOOK_MS = 5_000;
+/** Between two hosts that are found so: the first question to each is about all of its jobs, and not all come at once. */
+const APART_MS = 10;
 
 export interface Holds {
   /** A job came under way on this host: hold a request there if nobody does, and there is room. */
@@ -44,7 +47,12 @@ export function createHolds(deps: {
     { since: number; renew: () => void; stop: AbortController; done: Promise<void> }
   >();
   let closed = false;
-  const look = setInterval(() => void lookForHosts(), LOOK_MS);
+  let looking: Promise<void> | null = null;
+  const look = setInterval(() => {
+    looking ??= lookForHosts().finally(() => {
+      looking = null;
+    });
+  }, LOOK_MS);
   // From the feed, because the job may have been started by another process than the one that holds.
   const unlisten = feed.onChange(({ host, state }) => {
     if (state === 'running') held.get(host)?.renew();
@@ -93,7 +101,10 @@ export function createHolds(deps: {
       const hosts = (await followed.hosts(limit)).filter((host) => !held.has(host));
       const free = await leases.unclaimed(hosts.map(holdLease));
       for (const [i, host] of hosts.entries()) {
-        if (held.size < limit && free[i]) want(host);
+        if (closed || held.size >= limit) return;
+        if (!free[i]) continue;
+        want(host);
+        await pause(APART_MS);
       }
     } catch (error) {
       log.warn({ err: error }, 'hold.look_failed');
@@ -107,6 +118,7 @@ export function createHolds(deps: {
       closed = true;
       unlisten();
       clearInterval(look);
+      await looking;
       for (const { stop } of held.values()) stop.abort();
       await Promise.all([...held.values()].map(({ done }) => done));
     },
