@@ -32,8 +32,8 @@ const LIMITS = [
   { max_requests: 4, rate: { limit: 10, period_seconds: PERIOD_SECONDS, burst: 1 } },
   { max_requests: 2, max_jobs: 3, rate: { limit: 20, period_seconds: PERIOD_SECONDS, burst: 2 } },
 ] as const;
-/** It answers nobody for some of the time. */
-const SILENT = [0];
+/** One host in turn answers nobody for some kills out of so many. */
+const SILENCE = { every: 10, lasts: 4 };
 
 const OVER = ['succeeded', 'failed', 'canceled'];
 
@@ -160,18 +160,19 @@ async function submitWhileKilling(): Promise<void> {
       return gateway.callers.keepSubmitting(random, () => order(random), over.signal);
     }),
   );
-  const silence = 1 + createRandom(SEED, 'silence').integer(KILLS - 5);
+  const random = createRandom(SEED, 'silence');
   const killing = gateway.killAtRandom(
     createRandom(SEED, 'kills'),
     { kills: KILLS, redisKills: REDIS_KILLS },
     async (turn) => {
-      if (turn === silence) await fleet.silence(SILENT);
-      if (turn === silence + 4) await fleet.revive(SILENT);
+      if (turn % SILENCE.every === 0) await fleet.silence([random.integer(LIMITS.length)]);
+      if (turn % SILENCE.every === SILENCE.lasts) await fleet.revive([...LIMITS.keys()]);
     },
   );
   // Callers that fail end it, too.
   await Promise.race([killing, submitting]).finally(() => over.abort());
   await submitting;
+  await fleet.revive([...LIMITS.keys()]);
 }
 
 function order(random: Random): Order {
