@@ -6,6 +6,8 @@
  * Each row has a worker of its own that starts with the jobs already running: what it grows by is what it keeps of
  * them, not what starting them left behind. Its memory is that after a collection of garbage.
  */
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import { createFollowed } from '../src/store/followed.ts';
@@ -40,7 +42,9 @@ interface Measured {
   jobs: number;
   held: number;
   redisBytes: number;
-  workerBytes: number;
+  /** After a collection of garbage: all that is resident, and what the program's own objects and buffers take of it. */
+  residentBytes: number;
+  keptBytes: number;
   redisCpu: number;
   workerCpu: number;
   requestsPerS: number;
@@ -79,6 +83,7 @@ async function measure({ rig, fleet, running, empty }: Scene, jobs: number, held
   const worker = await rig.worker({
     SLUICE_HELD_HOSTS: String(held),
     NODE_OPTIONS: `--expose-gc --import ${COLLECTOR}`,
+    BENCH_MEMORY: join(rig.redis.dir, 'memory.json'),
   });
   try {
     await running.follow();
@@ -93,7 +98,7 @@ async function measure({ rig, fleet, running, empty }: Scene, jobs: number, held
       jobs,
       held,
       redisBytes: (await usedBytes(running)) - empty,
-      workerBytes: await keptBytes(worker),
+      ...(await keptBytes(worker, join(rig.redis.dir, 'memory.json'))),
       redisCpu: share(used.redis),
       workerCpu: share(used.worker),
       requestsPerS: (requests.reduce((sum, count) => sum + count, 0) * 1_000) / WINDOW_MS,
@@ -116,15 +121,18 @@ async function sample(running: Running): Promise<number[]> {
   return lateMs;
 }
 
-/** Resident, the least seen: pages that a collection freed are given back one by one. */
-async function keptBytes(worker: Program): Promise<number> {
-  const seen: number[] = [];
+/** The least seen: pages that a collection freed are given back one by one. */
+async function keptBytes(worker: Program, file: string) {
+  const resident: number[] = [];
+  const kept: number[] = [];
   for (let i = 0; i < COLLECTIONS; i++) {
     process.kill(worker.pid, 'SIGUSR2');
     await pause(SAMPLE_MS);
-    seen.push(worker.rss());
+    const { heapUsed, external } = JSON.parse(readFileSync(file, 'utf8')) as NodeJS.MemoryUsage;
+    resident.push(worker.rss());
+    kept.push(heapUsed + external);
   }
-  return Math.min(...seen);
+  return { residentBytes: Math.min(...resident), keptBytes: Math.min(...kept) };
 }
 
 async function usedBytes({ redis }: Running): Promise<number> {
@@ -137,8 +145,9 @@ function shown(row: Measured, first: Measured): Row {
     'running jobs': row.jobs,
     'hosts held': row.held,
     'Redis, bytes a job': Math.round(row.redisBytes / row.jobs),
-    'worker, MB': Math.round(row.workerBytes / 1e6),
-    'worker, bytes a further job': more > 0 ? Math.round((row.workerBytes - first.workerBytes) / more) : '',
+    'worker resident, MB': Math.round(row.residentBytes / 1e6),
+    'worker keeps, MB': Math.round(row.keptBytes / 1e6),
+    'keeps, bytes a further job': more > 0 ? Math.round((row.keptBytes - first.keptBytes) / more) : '',
     'Redis, % of a core': row.redisCpu.toFixed(1),
     'worker, % of a core': row.workerCpu.toFixed(1),
     'requests/s to agents': row.requestsPerS.toFixed(1),
