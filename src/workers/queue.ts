@@ -2,7 +2,7 @@
  * A BullMQ worker as this project runs it: locks and stalled checks short enough that what a killed process held
  * is taken over within seconds, and no limit on how often a wake-up may stall, because a wake-up is no attempt.
  *
- * By the defaults of BullMQ a killed worker's job runs again after 59 s at worst, by these after 8 s: until the lock
+ * By the defaults of BullMQ a killed worker's job runs again after 59 s at worst, by these after 6 s: until the lock
  * has expired, and then until the next look for what has stalled.
  */
 import { type Job, Worker } from 'bullmq';
@@ -42,8 +42,8 @@ export function createQueueWorker<WakeUp extends object>(deps: {
       connection,
       prefix,
       concurrency,
-      lockDuration: 6_000,
-      stalledInterval: 2_000,
+      lockDuration: 5_000,
+      stalledInterval: 1_000,
       maxStalledCount: 1_000_000,
       drainDelay: 5,
       removeOnComplete: { count: 0 },
