@@ -58,6 +58,6 @@ export function createClock(redis: Redis): () => Promise<number> {
 }
 
 /** What `TIME` answers, in ms. */
-export function milliseconds([seconds, micros]: readonly (string | number)[]): number {
+function milliseconds([seconds, micros]: readonly (string | number)[]): number {
   return Number(seconds) * 1000 + Math.floor(Number(micros) / 1000);
 }

@@ -4,6 +4,7 @@
  * that the survey leaves (`survey.ts`); a note that is too old is left out.
  */
 import { STATES, type State } from '../job/states.ts';
+import { DEAD_KEPT_MS } from './deliveries/places.ts';
 import { memoryUse } from './fitness.ts';
 import { HOST_GROUPS, type HostGroup } from './hosts/health.ts';
 import type { Keys } from './keys.ts';
@@ -18,7 +19,6 @@ import type { Survey } from './survey.ts';
 const LEARNT_MS = 86_400_000;
 /** Surveys come every 10 s. */
 const SURVEY_KEPT_MS = 60_000;
-const DEAD_MS = 7 * 86_400_000;
 
 export interface Vitals {
   /** The used part of `maxmemory`; 0 where there is no limit. */
@@ -60,7 +60,7 @@ export function createVitals({ redis, keys }: { redis: Redis; keys: Keys }): Vit
           redis.info('memory'),
           redis.zcard(keys.hosts),
           redis.llen(keys.outbox),
-          redis.zcount(keys.deliveriesDead, now - DEAD_MS, '+inf'),
+          redis.zcount(keys.deliveriesDead, now - DEAD_KEPT_MS, '+inf'),
           redis.zrange(keys.armed, '0', '0', 'WITHSCORES'),
           forEach(QUEUE_NAMES, (queue) => overdueMs(redis, keys.queuePrefix, queue)),
           forEach(STATES, (state) => redis.zcard(keys.jobsByState(state))),

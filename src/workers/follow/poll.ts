@@ -2,6 +2,7 @@
  * A host's poll: the work of its repeating job. Stays with the host while questions are due within a second (the
  * first ones about a young job come quickly), then leaves the rest to the next repetition.
  */
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import { intervalMs } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
@@ -74,7 +75,7 @@ export function createPoll(deps: {
       await round(host, canceling);
       next = await nextInMs(host);
       if (stopping.aborted || Date.now() > end || (next > STAY_MS && canceling.size === 0)) break;
-      await sleep(Math.min(Math.max(next, 10), LOOK_MS));
+      await pause(Math.min(Math.max(next, 10), LOOK_MS));
     }
     if (canceling.size > 0) {
       await Promise.all(canceling.values());
@@ -148,8 +149,4 @@ export function createPoll(deps: {
     if (next === Number.POSITIVE_INFINITY) await schedules.remove(host);
     else await schedules.set(host, { everyMs: intervalMs(next + SLACK_MS), firstInMs: next });
   }
-}
-
-function sleep(ms: number): Promise<void> {
-  return new Promise((resolve) => setTimeout(resolve, ms));
 }
