@@ -111,10 +111,10 @@ export default {
     onlyUsedIn(['fastify', '@fastify'], ['api', 'agent'], 'HTTP is served by the API and the agent only.'),
     {
       name: 'no-circles',
-      comment: 'A circle is two files that cannot be read, tested or loaded apart.',
+      comment: 'A circle, of types too, is two files that cannot be read, tested or loaded apart.',
       severity: 'error',
       from: {},
-      to: { circular: true, viaOnly: { dependencyTypesNot: ['type-only'] } },
+      to: { circular: true },
     },
     {
       name: 'no-tests-in-the-product',

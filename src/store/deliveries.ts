@@ -5,53 +5,20 @@
  * twice; a delivery waits in the queue of its receiver's origin until its end is committed, a request under way
  * only holds a lease; at most `perOrigin` leases of one origin are out at once, in all processes.
  */
-import { claim, takeDue } from './deliveries/claim.ts';
-import { expand, readOutbox } from './deliveries/expand.ts';
-import { get, list } from './deliveries/list.ts';
+import { type Claim, type Claimed, claim, takeDue } from './deliveries/claim.ts';
+import { expand, type Outgoing, readOutbox } from './deliveries/expand.ts';
+import { type DeliveryList, get, list } from './deliveries/list.ts';
 import type { Delivery, DeliveryAttempt, NewDelivery } from './deliveries/record.ts';
 import { redeliver } from './deliveries/redeliver.ts';
-import { settle } from './deliveries/settle.ts';
-import type { OutboxEntry } from './jobs/codec.ts';
+import { settle, type Verdict } from './deliveries/settle.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
 
+export type { Claim, Claimed } from './deliveries/claim.ts';
+export type { Outgoing } from './deliveries/expand.ts';
 export { CALLBACKS } from './deliveries/places.ts';
 export type { Delivery, DeliveryAttempt, NewDelivery } from './deliveries/record.ts';
-
-/** A change waiting in the outbox. */
-export interface Outgoing {
-  text: string;
-  /** Null where its job is gone. */
-  entry: OutboxEntry | null;
-  /** Why it cannot be read. */
-  error?: unknown;
-}
-
-/** A delivery that may be sent now, by whoever holds the lease. */
-export interface Claimed {
-  delivery: Delivery;
-  /** The lease's end on Redis' clock; also the fence: a settlement under an older lease is void. */
-  lease: number;
-}
-
-export interface Claim {
-  claimed: Claimed[];
-  /** When the origin should be looked at again: on Redis' clock, and in how many ms; null if nothing waits there. */
-  next: { at: number; inMs: number } | null;
-}
-
-export type Verdict =
-  | { kind: 'delivered' }
-  | { kind: 'retry'; delayMs: number }
-  | { kind: 'dead'; reason: string };
-
-export interface DeliveryList {
-  /** An endpoint's id, or `callbacks`. */
-  target: string;
-  /** `callbacks` only: whose. */
-  owner: string;
-  state?: 'dead';
-}
+export type { Verdict } from './deliveries/settle.ts';
 
 export interface DeliveryStore {
   /** The oldest changes of the outbox. */

@@ -3,29 +3,18 @@
  * or by an address pattern of the configuration; anything else is nobody's, because a gateway must not carry a
  * token to an address that a caller made up.
  */
-import type { AddressPattern, AgentFacts, HostConfig, HostHealth, HostRate, HostTls } from '../job/host.ts';
+import type { AddressPattern, AgentFacts, HostConfig, HostHealth } from '../job/host.ts';
 import type { HostChange } from './feed.ts';
-import { createHealthStore } from './hosts/health.ts';
+import { createHealthStore, type HostFailure } from './hosts/health.ts';
 import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRecall, printOf, type SeenHost } from './hosts/recall.ts';
-import { createRegistry } from './hosts/registry.ts';
+import { createRegistry, type HostPatch } from './hosts/registry.ts';
 import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
 import { results } from './replies.ts';
 import type { Sealer } from './sealing.ts';
 
-/** `PUT /v1/hosts/{name}`: a field left out keeps its value, null takes it back to its default. */
-export interface HostPatch {
-  address?: string;
-  token?: string;
-  tls?: HostTls | null;
-  max_requests?: number | null;
-  rate?: HostRate | null;
-  max_jobs?: number | null;
-  labels?: Record<string, string> | null;
-  allowed_users?: (string | null)[] | null;
-  launcher?: boolean | null;
-}
+export type { HostPatch } from './hosts/registry.ts';
 
 export interface HostStore {
   /**
@@ -68,12 +57,6 @@ export interface HostStore {
   warn(name: string, warning: string): Promise<void>;
   /** How many jobs wait for the host, and how many are being started or under way there. */
   jobCounts(name: string): Promise<{ queued: number; active: number }>;
-}
-
-export interface HostFailure {
-  status: 'unreachable' | 'misconfigured';
-  cause: string;
-  remedy: string | null;
 }
 
 export function createHostStore(deps: {

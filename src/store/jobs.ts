@@ -12,7 +12,7 @@ import { accept } from './jobs/accept.ts';
 import { events } from './jobs/events.ts';
 import { type Glance, glance } from './jobs/glance.ts';
 import { findAccepted, type Idempotency, type Taken } from './jobs/idempotency.ts';
-import { list } from './jobs/list.ts';
+import { type JobFilter, type JobPage, list } from './jobs/list.ts';
 import { type Growth, note, noteGrowth } from './jobs/note.ts';
 import { getMany, getOne, output, tails } from './jobs/read.ts';
 import { remove } from './jobs/remove.ts';
@@ -22,29 +22,13 @@ import type { Redis } from './redis.ts';
 import { createClock, results } from './replies.ts';
 
 export type { Change, SyncOutput } from '../job/move.ts';
+export type { JobFilter } from './jobs/list.ts';
 
 export type Accepted =
   | { kind: 'accepted'; job: Job /** its host's mailbox was empty: wake the dispatcher */; wake: boolean }
   | { kind: 'replayed'; job: Job }
   /** The idempotency key was used with another body. */
   | { kind: 'conflict'; id: string };
-
-export interface JobFilter {
-  state?: State[];
-  /** A host's name. */
-  host?: string;
-  label?: Record<string, string>;
-  created_after?: number;
-  created_before?: number;
-  /** Only jobs of this key; missing: of all. */
-  owner?: string;
-}
-
-export interface JobPage {
-  jobs: Job[];
-  /** The id to go on after; null at the end. */
-  after: string | null;
-}
 
 export interface JobStore {
   /**

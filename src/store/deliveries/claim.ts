@@ -2,13 +2,25 @@
  * Who sends what, now: origins that are due, and deliveries of one origin under leases. A claimed delivery stays
  * in its queue, due again when the lease ends: a killed sender's deliveries come back by themselves.
  */
-import type { Claim } from '../deliveries.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { type Hash, results } from '../replies.ts';
 import { defineScript } from '../script.ts';
-import { PLACES_LUA, sending, waiting } from './places.ts';
-import { decodeDelivery } from './record.ts';
+import { REARM_LUA, sending, waiting } from './places.ts';
+import { type Delivery, decodeDelivery } from './record.ts';
+
+/** A delivery that may be sent now, by whoever holds the lease. */
+export interface Claimed {
+  delivery: Delivery;
+  /** The lease's end on Redis' clock; also the fence: a settlement under an older lease is void. */
+  lease: number;
+}
+
+export interface Claim {
+  claimed: Claimed[];
+  /** When the origin should be looked at again: on Redis' clock, and in how many ms; null if nothing waits there. */
+  next: { at: number; inMs: number } | null;
+}
 
 /** An origin that was named and not looked at is named again after so long, in ms. */
 const NAMED_MS = 5_000;
@@ -30,7 +42,7 @@ export async function takeDue(redis: Redis, keys: Keys, limit: number): Promise<
  * ARGV 1 origin 2 leases at once 3 how long a lease lasts, in ms
  * Returns {now, when to look again or -1, the leases' end, ids...}
  */
-const claimScript = defineScript(`${PLACES_LUA}
+const claimScript = defineScript(`${REARM_LUA}
 local now = clock()
 redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
 local free = tonumber(ARGV[2]) - redis.call('ZCARD', KEYS[2])

@@ -1,11 +1,19 @@
 /** From the outbox to deliveries: the entry goes in the script that makes them, so a crash neither loses nor doubles. */
-import type { Outgoing } from '../deliveries.ts';
-import { decodeOutboxEntry } from '../jobs/codec.ts';
+import { decodeOutboxEntry, type OutboxEntry } from '../jobs/codec.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
 import { LISTED_MS, listOf, waiting } from './places.ts';
 import { encodeDelivery, type NewDelivery, originOf } from './record.ts';
+
+/** A change waiting in the outbox. */
+export interface Outgoing {
+  text: string;
+  /** Null where its job is gone. */
+  entry: OutboxEntry | null;
+  /** Why it cannot be read. */
+  error?: unknown;
+}
 
 export async function readOutbox(redis: Redis, keys: Keys, limit: number): Promise<Outgoing[]> {
   const texts = await redis.lrange(keys.outbox, 0, limit - 1);

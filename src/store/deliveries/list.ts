@@ -1,10 +1,17 @@
 /** Reading deliveries, one or a page of a receiver's, newest first. */
-import type { DeliveryList } from '../deliveries.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { type Hash, results } from '../replies.ts';
 import { deadListOf, listOf } from './places.ts';
 import { type Delivery, decodeDelivery } from './record.ts';
+
+export interface DeliveryList {
+  /** An endpoint's id, or `callbacks`. */
+  target: string;
+  /** `callbacks` only: whose. */
+  owner: string;
+  state?: 'dead';
+}
 
 export async function get(redis: Redis, keys: Keys, id: string): Promise<Delivery | null> {
   return decodeDelivery(id, await redis.hgetall(keys.delivery(id)));

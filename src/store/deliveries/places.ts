@@ -53,7 +53,7 @@ export function placesOf(keys: Keys, delivery: Delivery): string[] {
  * Lua: `rearm(waiting, sending, due, origin, now)`, to be called after every change of an origin's places. Returns
  * when the origin is looked at next, or -1.
  */
-export const PLACES_LUA = `
+export const REARM_LUA = `
 local function rearm(waiting, sending, due, origin, now)
   local first = redis.call('ZRANGE', waiting, 0, 0, 'WITHSCORES')
   if #first == 0 then

@@ -1,17 +1,22 @@
 /** What an attempt came to, committed only while its lease is still the one that counts. */
-import type { Claimed, Verdict } from '../deliveries.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
-import { DEAD_KEPT_MS, DELIVERED_KEPT_MS, LISTED_MS, PLACES_LUA, placesOf } from './places.ts';
+import type { Claimed } from './claim.ts';
+import { DEAD_KEPT_MS, DELIVERED_KEPT_MS, LISTED_MS, placesOf, REARM_LUA } from './places.ts';
 import { type DeliveryAttempt, KEPT_ATTEMPTS } from './record.ts';
+
+export type Verdict =
+  | { kind: 'delivered' }
+  | { kind: 'retry'; delayMs: number }
+  | { kind: 'dead'; reason: string };
 
 /**
  * KEYS 1 delivery 2 waiting 3 sending 4 due 5 the job's pending deliveries 6 dead 7 the receiver's dead
  * ARGV 1 id 2 origin 3 lease 4 delivered, retry or dead 5 delay in ms 6 reason 7 attempts as JSON
  * Returns 1, or 0 if the lease is not the present one.
  */
-const settleScript = defineScript(`${PLACES_LUA}
+const settleScript = defineScript(`${REARM_LUA}
 local id = ARGV[1]
 if tonumber(redis.call('ZSCORE', KEYS[3], id) or 0) ~= tonumber(ARGV[3]) then return 0 end
 local now = clock()

@@ -9,7 +9,6 @@
  */
 import { type AgentFacts, type HostHealth, type HostStatus, UNKNOWN_HEALTH } from '../../job/host.ts';
 import type { HostChange } from '../feed.ts';
-import type { HostFailure } from '../hosts.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { createClock, type Hash } from '../replies.ts';
@@ -125,6 +124,12 @@ else
   redis.call('HSETNX', KEYS[1], 'pinned_fingerprint', ARGV[1])
 end
 `);
+
+export interface HostFailure {
+  status: 'unreachable' | 'misconfigured';
+  cause: string;
+  remedy: string | null;
+}
 
 export interface HealthStore {
   get(name: string): Promise<HostHealth>;

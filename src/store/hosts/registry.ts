@@ -3,9 +3,8 @@
  * write loses against one that came in between (it then looks again).
  */
 import { type ErrorCode, SluiceError } from '../../job/errors.ts';
-import type { HostConfig, HostTls } from '../../job/host.ts';
+import type { HostConfig, HostRate, HostTls } from '../../job/host.ts';
 import type { Job } from '../../job/record.ts';
-import type { HostPatch } from '../hosts.ts';
 import { getMany } from '../jobs/read.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
@@ -13,6 +12,19 @@ import { defineScript } from '../script.ts';
 import type { Sealer } from '../sealing.ts';
 import { HOST_GROUPS } from './health.ts';
 import { DEFAULT_MAX_REQUESTS, DEFAULT_TLS, hostPlace } from './patterns.ts';
+
+/** `PUT /v1/hosts/{name}`: a field left out keeps its value, null takes it back to its default. */
+export interface HostPatch {
+  address?: string;
+  token?: string;
+  tls?: HostTls | null;
+  max_requests?: number | null;
+  rate?: HostRate | null;
+  max_jobs?: number | null;
+  labels?: Record<string, string> | null;
+  allowed_users?: (string | null)[] | null;
+  launcher?: boolean | null;
+}
 
 /**
  * KEYS 1 host 2 its address before (or its host key) 3 its address now 4 all hosts 5 health

@@ -4,10 +4,27 @@
  */
 import { encodeTime } from 'ulid';
 import type { Job } from '../../job/record.ts';
-import type { JobFilter, JobPage } from '../jobs.ts';
+import type { State } from '../../job/states.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { getMany } from './read.ts';
+
+export interface JobFilter {
+  state?: State[];
+  /** A host's name. */
+  host?: string;
+  label?: Record<string, string>;
+  created_after?: number;
+  created_before?: number;
+  /** Only jobs of this key; missing: of all. */
+  owner?: string;
+}
+
+export interface JobPage {
+  jobs: Job[];
+  /** The id to go on after; null at the end. */
+  after: string | null;
+}
 
 const STEP = 200;
 /** Records looked at for one page. */
@@ -20,8 +37,8 @@ export async function list(
   page: { size: number; after?: string },
 ): Promise<JobPage> {
   const index = narrowestIndex(keys, filter);
-  const oldest = filter.created_after === undefined ? '-' : `[${idAt(filter.created_after + 1)}`;
-  const newest = filter.created_before === undefined ? '+' : `(${idAt(filter.created_before)}`;
+  const oldest = filter.created_after === undefined ? '-' : `[${firstIdOf(filter.created_after + 1)}`;
+  const newest = filter.created_before === undefined ? '+' : `(${firstIdOf(filter.created_before)}`;
   const jobs: Job[] = [];
   let after = page.after;
   for (let walked = 0; walked < WALK; walked += STEP) {
@@ -51,6 +68,6 @@ function matches(job: Job, filter: JobFilter): boolean {
 }
 
 /** The smallest id that a job accepted at this millisecond can have. */
-function idAt(ms: number): string {
+function firstIdOf(ms: number): string {
   return `job_${encodeTime(Math.max(0, ms), 10)}`;
 }

@@ -1,7 +1,7 @@
 /** Reading jobs: the record, and what is kept beside it. */
+import type { SyncOutput } from '../../job/move.ts';
 import type { Job, Tails } from '../../job/record.ts';
 import { isOver } from '../../job/states.ts';
-import type { SyncOutput } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { type Hash, pairs, results } from '../replies.ts';

@@ -3,9 +3,9 @@
  * entries, its place in mailbox or followed set and its outbox entry change together or not at all.
  */
 import { randomUUID } from 'node:crypto';
+import type { Change } from '../../job/move.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
-import type { Change } from '../jobs.ts';
 import type { Keys } from '../keys.ts';
 import { placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
