@@ -40,7 +40,7 @@ end
 local requests, starts, jobs = 0, 0, redis.call('ZCARD', KEYS[4])
 local holders = redis.call('ZRANGE', KEYS[3], 0, -1, 'WITHSCORES')
 for i = 1, #holders, 2 do
-  local start = holders[i]:match('^start:[^:]+:(.+)$')
+  local start = place_in(holders[i])
   if start then
     starts = starts + 1
     if not redis.call('ZSCORE', KEYS[4], id_at(start)) then jobs = jobs + 1 end

@@ -69,9 +69,10 @@ return 1
  * Returns 1 if the job was in nobody's hands.
  */
 const rescueScript = defineScript(`
+${PLACES_LUA}
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) or redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
 for _, holder in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
-  if holder:match('^start:[^:]+:(.+)$') == ARGV[1] then return 0 end
+  if place_in(holder) == ARGV[1] then return 0 end
 end
 local now = clock()
 redis.call('ZADD', KEYS[1], now, ARGV[1])

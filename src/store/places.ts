@@ -14,8 +14,12 @@ export function idAt(place: string): string {
   return place.slice(1, place.indexOf(':'));
 }
 
-/** Lua: `id_at(place)`, and `caller_at(place)`; the priority is its first character. */
+/**
+ * Lua: `id_at(place)`, and `caller_at(place)`; the priority is its first character. `place_in(holder)` is the place for
+ * whose start a slot is held, nil where it is held for another request (`holderOf` in `mailbox/take.ts`).
+ */
 export const PLACES_LUA = `
 local function id_at(place) return place:match('^.([^:]*)') end
 local function caller_at(place) return place:match(':(.*)$') end
+local function place_in(holder) return holder:match('^start:[^:]+:(.+)$') end
 `;

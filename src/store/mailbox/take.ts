@@ -1,10 +1,6 @@
 /**
- * Taking jobs out of a host's mailbox: one script that keeps every limit of the host, whoever asks.
- *
- * What may start by now is lined up in the ready set, in the order in which it will start: higher priorities first;
- * within one the callers take turns (start-time fair queueing: a job's turn is its caller's last one plus one, but
- * never before the turn that is being served), so one caller's flood does not hold up another's single job. Every
- * eighth start goes to the priority that was served longest ago, so that a flood of urgent jobs starves nobody.
+ * Taking jobs out of a host's mailbox: one script that keeps every limit of the host, whoever asks. What may start by
+ * now is lined up in the ready set and taken in its order (`order.ts`).
  */
 import { randomUUID } from 'node:crypto';
 import type { HostConfig, HostRate } from '../../job/host.ts';
@@ -13,6 +9,7 @@ import type { Keys } from '../keys.ts';
 import { idAt, PLACES_LUA } from '../places.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
+import { ORDER_LUA } from './order.ts';
 
 /** The limits under which a host's jobs are started. */
 export type StartLimits = Pick<HostConfig, 'max_requests' | 'max_jobs'> & {
@@ -59,8 +56,6 @@ export interface Taken {
 
 /** Places lined up by one take; what is left comes with the next. */
 const LINE_UP = 1_000;
-/** One start of so many goes to the priority served longest ago. */
-const NO_STARVING = 8;
 /** How long until a limit that lifts without a wake-up (another process' slot) is looked at again, in ms. */
 const LOOK_MS = 500;
 /** Until one that lifts with a wake-up is, all the same. */
@@ -76,77 +71,27 @@ const DRAINING_MS = 3_600_000;
  */
 const takeScript = defineScript(`
 ${PLACES_LUA}
+${ORDER_LUA}
 ${SPEND_LUA}
-local LEVEL = 2 ^ 40
 local now = clock()
 
 if ARGV[9] then redis.call('ZREM', KEYS[4], unpack(ARGV, 9)) end
 -- What a dead process held may be taken again.
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
   redis.call('ZREM', KEYS[4], holder)
-  local place = holder:match('^start:[^:]+:(.+)$')
+  local place = place_in(holder)
   if place then
     redis.call('ZADD', KEYS[1], now, place)
     redis.call('HSET', KEYS[3], 'again:' .. id_at(place), 1)
   end
 end
 
-local function is_active(place) return redis.call('ZSCORE', KEYS[5], id_at(place)) end
-
-local function line_up(place)
-  local level, again = place:sub(1, 1), 'again:' .. id_at(place)
-  local caller = 'last:' .. level .. caller_at(place)
-  local seen = redis.call('HMGET', KEYS[3], 'served:' .. level, caller, again)
-  local turn = tonumber(seen[1] or 0)
-  if seen[3] then
-    redis.call('HDEL', KEYS[3], again)
-    -- Its start is under way and unsettled: before all others, and it has its place among the active jobs.
-    if is_active(place) then return redis.call('ZADD', KEYS[2], -1, place) end
-  else
-    turn = math.max(turn, tonumber(seen[2] or 0))
-    redis.call('HSET', KEYS[3], caller, turn + 1)
-  end
-  redis.call('ZADD', KEYS[2], (9 - tonumber(level)) * LEVEL + turn, place)
-end
-
 local due = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, ${LINE_UP})
 if #due > 0 then redis.call('ZREM', KEYS[1], unpack(due)) end
 for _, place in ipairs(due) do line_up(place) end
 
-local function head_of(level)
-  local from = (9 - level) * LEVEL
-  return redis.call('ZRANGEBYSCORE', KEYS[2], from, '(' .. (from + LEVEL), 'WITHSCORES', 'LIMIT', 0, 1)
-end
-
-local function served_longest_ago()
-  local found, oldest
-  for level = 9, 0, -1 do
-    local head = head_of(level)
-    if head[1] then
-      local at = tonumber(redis.call('HGET', KEYS[3], 'at:' .. level) or 0)
-      if not oldest or at < oldest then found, oldest = head, at end
-    end
-  end
-  return found
-end
-
 local said = redis.call('HMGET', KEYS[3], 'count', 'limit')
 local count = tonumber(said[1] or 0)
-local function next_up()
-  local head = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-  if head[1] and tonumber(head[2]) >= 0 and count % ${NO_STARVING} == ${NO_STARVING - 1} then
-    return served_longest_ago()
-  end
-  return head
-end
-
-local function mark_served(place, score)
-  if score < 0 then return end
-  local level = place:sub(1, 1)
-  count = count + 1
-  redis.call('HSET', KEYS[3], 'count', count, 'at:' .. level, count,
-    'served:' .. level, score - (9 - tonumber(level)) * LEVEL)
-end
 
 local health = redis.call('HMGET', KEYS[6], 'retry_at', 'draining', 'status', 'revision')
 local paused = tonumber(health[1] or 0)
@@ -158,7 +103,7 @@ if on_probation then max = 1 end
 local starts, under_way = 0, 0
 local holders = redis.call('ZRANGE', KEYS[4], 0, -1)
 for _, holder in ipairs(holders) do
-  local place = holder:match('^start:[^:]+:(.+)$')
+  local place = place_in(holder)
   if place then
     starts = starts + 1
     if ARGV[3] ~= '-1' and not is_active(place) then under_way = under_way + 1 end
@@ -171,7 +116,7 @@ if ARGV[3] ~= '-1' then jobs_left = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS
 
 local places, limit, look = {}, '', -1
 while true do
-  local head = next_up()
+  local head = next_up(count)
   local place, score = head[1], tonumber(head[2])
   if not place then break end
   if health[2] == '1' then
@@ -194,7 +139,7 @@ while true do
   redis.call('ZREM', KEYS[2], place)
   redis.call('ZADD', KEYS[4], now + ARGV[6], 'start:' .. ARGV[8] .. ':' .. place)
   places[#places + 1] = place
-  mark_served(place, score)
+  count = mark_served(place, score, count)
   free = free - 1
   starts = starts + 1
   if score >= 0 then jobs_left = jobs_left - 1 end
