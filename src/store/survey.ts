@@ -21,7 +21,8 @@ export interface Survey {
   deliveries: { lagMs: number };
 }
 
-export interface HostQueue {
+/** What waits at one host. */
+export interface Backlog {
   host: string;
   whereabouts: Whereabouts;
   /** How many jobs may start now. */
@@ -36,7 +37,7 @@ export interface SurveyStore {
   /** Hosts with something in their mailbox. All at once: they change places all the time. */
   armedHosts(): Promise<string[]>;
   /** Those of these hosts, `PAGE` at most, that have jobs which may start now. */
-  queues(hosts: string[]): Promise<HostQueue[]>;
+  queues(hosts: string[]): Promise<Backlog[]>;
   /** How late the soonest questions to these hosts are, in ms; only those that are late. */
   latePolls(hosts: string[]): Promise<{ host: string; lateMs: number }[]>;
   /** How long the oldest delivery that is due, or change that nobody made into deliveries, has waited. */

@@ -7,7 +7,7 @@ import { decodeTime } from 'ulid';
 import type { Followed } from '../store/followed.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Leases } from '../store/leases.ts';
-import { type HostQueue, PAGE, type SurveyStore, type Whereabouts } from '../store/survey.ts';
+import { type Backlog, PAGE, type SurveyStore, type Whereabouts } from '../store/survey.ts';
 import type { VitalsStore } from '../store/vitals.ts';
 
 const EVERY_MS = 10_000;
@@ -46,7 +46,7 @@ export function createSurvey(deps: {
 
   async function look(): Promise<void> {
     if (!(await leases.claim('survey', owner, LEASE_MS))) return;
-    const queues: HostQueue[] = [];
+    const queues: Backlog[] = [];
     for (const hosts of pages(await survey.armedHosts())) queues.push(...(await survey.queues(hosts)));
     const waiting = {
       up: await waitingAt(queues, 'up'),
@@ -57,7 +57,7 @@ export function createSurvey(deps: {
     await vitals.surveyed({ waiting, polls, deliveries: { lagMs: await survey.deliveryLagMs() } });
   }
 
-  async function waitingAt(queues: HostQueue[], whereabouts: Whereabouts) {
+  async function waitingAt(queues: Backlog[], whereabouts: Whereabouts) {
     const here = queues.filter((queue) => queue.whereabouts === whereabouts);
     const { oldestMs, host } = await oldest(here);
     const isNews = performance.now() - toldAt > TOLD_MS;
@@ -73,7 +73,7 @@ export function createSurvey(deps: {
    * A job cannot have waited for longer than it exists, so only the records of the oldest ones are read: until no other
    * job can have waited longer than the one that was found.
    */
-  async function oldest(queues: HostQueue[]): Promise<{ oldestMs: number; host: string | undefined }> {
+  async function oldest(queues: Backlog[]): Promise<{ oldestMs: number; host: string | undefined }> {
     const now = await jobs.now();
     let since = now;
     let host: string | undefined;
