@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
+import { pauseAskedMs } from '../../job/circuit.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { pauseLeftMs } from '../../job/host.ts';
 import { outcome } from '../../job/outcome.ts';
@@ -175,8 +176,8 @@ export function createStartFailure(deps: {
   }
 }
 
-/** What the agent asked for, else what the host's failures so far make of it. */
+/** What the agent asked for (no longer than its host is paused for it), else what the host's failures make of it. */
 function pauseMs(target: Target, error: SluiceError): number {
-  const asked = Number(error.fields.retry_after ?? 0) * 1_000;
+  const asked = error.fields.retry_after === undefined ? 0 : pauseAskedMs(error);
   return Math.max(asked, pauseLeftMs(target.health));
 }
