@@ -8,6 +8,7 @@ import { pauseAskedMs } from '../job/circuit.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 import type { AgentFacts, HostConfig } from '../job/host.ts';
 import { MISCONFIGURED } from '../job/remedies.ts';
+import type { Followed } from '../store/followed.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Wake } from '../store/queues.ts';
 import type { Calling } from './calling.ts';
@@ -24,6 +25,7 @@ export interface Check {
 
 export interface HostCheckDeps {
   hosts: Pick<HostStore, 'contacted' | 'failed' | 'pause' | 'pin' | 'warn'>;
+  followed: Pick<Followed, 'askAllNow'>;
   agents: Pick<AgentPort, 'ping' | 'prepare'>;
   wake: Pick<Wake, 'dispatch' | 'follow'>;
   calling: Calling;
@@ -33,7 +35,7 @@ export interface HostCheckDeps {
 const TOLERATED_SKEW_MS = 30_000;
 const TAKES_ANY_TOKEN = 'the agent takes any token: whoever reaches its port can run commands';
 
-export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps) {
+export function createHostChecks({ hosts, followed, agents, wake, calling }: HostCheckDeps) {
   return async (host: HostConfig): Promise<Check[]> => {
     const ask = async (dial: DialHost): Promise<Check[]> => {
       try {
@@ -63,7 +65,9 @@ export function createHostChecks({ hosts, agents, wake, calling }: HostCheckDeps
       await hosts.pin(host.name, fingerprint, { replace: false });
     }
     if (!(await hosts.contacted(host.name, facts))) return;
-    // What has waited for the host goes on; a lost wake-up is the sweep's.
+    // What has waited for the host goes on; a lost wake-up is the sweep's. Before the wakes: the questions about its
+    // running jobs were put off to the end of its pause, and a poll that finds none due would leave again.
+    await followed.askAllNow(host.name).catch(() => undefined);
     await Promise.allSettled([wake.dispatch(host.name), wake.follow(host.name)]);
   }
 

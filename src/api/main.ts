@@ -14,6 +14,7 @@ import { createBudget } from '../store/budget.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
 import { createReadQueue } from '../store/explain.ts';
 import { createFeed } from '../store/feed.ts';
+import { createFollowed } from '../store/followed.ts';
 import { createHostStore } from '../store/hosts.ts';
 import { createCancel } from '../store/jobs/cancel.ts';
 import { createJobStore } from '../store/jobs.ts';
@@ -98,6 +99,7 @@ export async function startApi({
     slots: createSlotStore(stored),
     budget: createBudget({ ...stored, onWait: (what) => metrics.onLimited('rate', what) }),
     readQueue: createReadQueue(stored),
+    followed: createFollowed(stored),
     endpoints: createEndpointStore({ ...stored, sealer }),
     deliveries: createDeliveryStore(stored),
     cancelJob: createCancel({ jobs, wake }),

@@ -6,6 +6,7 @@ import type { Budget } from '../store/budget.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import type { ReadQueue } from '../store/explain.ts';
 import type { Feed } from '../store/feed.ts';
+import type { Followed } from '../store/followed.ts';
 import type { HostStore } from '../store/hosts.ts';
 import { createInSlot } from '../store/in-slot.ts';
 import type { Cancel } from '../store/jobs/cancel.ts';
@@ -58,6 +59,7 @@ export interface Given {
   cancelJob: Cancel;
   endpoints: EndpointStore;
   deliveries: DeliveryStore;
+  followed: Pick<Followed, 'askAllNow'>;
   agents: AgentPort;
   sealer: Sealer;
   /** @returns why this address may not be called back; null if it may */
@@ -95,7 +97,7 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   explainRoute(app, deps);
   eventsRoute(app, deps);
 
-  const lookAgain = createLookAgain({ wake: given.wake, log: app.log });
+  const lookAgain = createLookAgain({ followed: given.followed, wake: given.wake, log: app.log });
   putHostRoute(app, { ...deps, lookAgain });
   readHostRoutes(app, deps);
   checkHostRoute(app, { ...deps, checkHost: createHostChecks(deps) });

@@ -13,6 +13,7 @@ import { createBudget } from '../../src/store/budget.ts';
 import { createDeliveryStore } from '../../src/store/deliveries.ts';
 import { createReadQueue } from '../../src/store/explain.ts';
 import { createFeed } from '../../src/store/feed.ts';
+import { createFollowed } from '../../src/store/followed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
 import { createCancel } from '../../src/store/jobs/cancel.ts';
 import { createJobStore } from '../../src/store/jobs.ts';
@@ -65,6 +66,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     slots,
     budget: createBudget({ redis, keys }),
     readQueue: createReadQueue({ redis, keys }),
+    followed: createFollowed({ redis, keys }),
     agents,
     apiKeys,
     wake,

@@ -3,6 +3,7 @@ import { startTestApi, type TestApi } from '../helpers/api.ts';
 import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
 import { freePort, startRedis, type TestRedis } from '../helpers/redis.ts';
+import { newJob } from '../helpers/stores.ts';
 import { until } from '../helpers/until.ts';
 
 let redis: TestRedis;
@@ -267,4 +268,35 @@ test('a drained host says so and keeps its jobs waiting, until it is resumed', a
   const resumed = await api.call('POST', '/v1/hosts/lax:resume');
   expect(resumed.status).toBe(200);
   expect(resumed.body.status).not.toBe('draining');
+});
+
+test('jobs that were put off to the end of a pause are asked about as soon as their host is mended', async () => {
+  const agent = await startBaseAgent({ generation: 'C' });
+  const { address, token } = agent;
+  await put('mended', { address, token, tls: { fingerprint: agent.fingerprint }, launcher: false });
+  const accepted = await api.jobs.accept(newJob({ host: 'mended', command: 'true' }));
+  if (accepted.kind !== 'accepted') throw new Error(accepted.kind);
+  const started = await api.jobs.transition(accepted.job, 'queued', 'dispatching', {
+    attempt: 1,
+    why: 'test',
+  });
+  const later = Date.now() + 3_600_000;
+  await api.jobs.transition(started || accepted.job, 'dispatching', 'running', {
+    next_poll_at: later,
+    why: 'test',
+  });
+  const isDue = async () => {
+    const at = await api.redis.zscore(api.keys.followed('mended'), accepted.job.id);
+    return at !== null && Number(at) <= Date.now();
+  };
+  expect(await isDue()).toBe(false);
+
+  await api.hosts.failed('mended', { status: 'unreachable', cause: 'a test', remedy: null });
+  expect((await check('mended')).of.reachable?.ok).toBe(true);
+  expect(await isDue(), 'after a check that found it well').toBe(true);
+
+  await api.redis.zadd(api.keys.followed('mended'), later, accepted.job.id);
+  await put('mended', { token });
+  await until(isDue, { what: 'its question after the change' });
+  await agent.close();
 });
