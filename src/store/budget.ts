@@ -84,7 +84,7 @@ local function spend(key, now, interval, tolerance, class, most)
   waits[class] = granted < most and now + wait + ${GRACE_MS} or 0
   redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'interval', interval, 'clock', string.format('%.6f', virtual),
     class, string.format('%.6f', finish[class]), class .. '_waits', waits[class])
-  redis.call('EXPIRE', key, ${KEPT_SECONDS})
+  redis.call('EXPIRE', key, math.ceil(math.max(tat - now, 0) / 1000) + ${KEPT_SECONDS})
   return granted, wait
 end
 `;

@@ -36,8 +36,13 @@ export interface Queues {
   schedules: Schedules;
   /** Adds a job that does nothing: a worker that sleeps on a lost wake-up looks for work again. */
   nudge(queue: QueueName): Promise<void>;
+  /** Whether hosts wait for a worker to start their jobs; looked up once a second. */
+  isCrowded(): Promise<boolean>;
   close(): Promise<void>;
 }
+
+/** How long a look at the line of hosts is believed, in ms. */
+const CROWD_MS = 1_000;
 
 export interface HostWakeUp {
   host: string;
@@ -54,6 +59,7 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
   const follow = new Queue<HostWakeUp>(QUEUES.follow, options);
   const deliver = new Queue(QUEUES.deliver, options);
   const queues: Record<QueueName, Queue> = { dispatch, poll: follow, deliver };
+  const crowd = { at: Number.NEGATIVE_INFINITY, waiting: 0 };
   for (const queue of Object.values(queues)) {
     // The commands' own promises carry these errors; without a listener they would be thrown a second time.
     queue.on('error', () => undefined);
@@ -87,6 +93,14 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
     async nudge(queue) {
       // The id of no host: names hold no `@`.
       await queues[queue].add(NUDGE, {}, { deduplication: once(`@${NUDGE}`) });
+    },
+    async isCrowded() {
+      if (performance.now() - crowd.at > CROWD_MS) {
+        // One of many that ask at once looks; the others have what was seen before.
+        crowd.at = performance.now();
+        crowd.waiting = await dispatch.getWaitingCount();
+      }
+      return crowd.waiting > 0;
     },
     async close() {
       await Promise.all(Object.values(queues).map((queue) => queue.close()));

@@ -56,10 +56,18 @@ const CLASSES = {
 export type Attempt = keyof typeof CLASSES;
 
 /**
- * How long a request waits for its token, in ms. A start that was claimed has had its first one; what else it needs
- * must not fail in the middle for want of another.
+ * How long a request waits for its token, in ms. What a claimed start needs must not fail in the middle for want of
+ * one, nor the output of a job that ended; a question is put off instead, and leaves its place to another host.
  */
-const PATIENCE_MS: Record<RequestClass, number> = { start: 600_000, follow: 10_000, read: 3_000 };
+const PATIENCE_MS: Record<Attempt, number> = {
+  ping: 600_000,
+  prepare: 600_000,
+  run: 600_000,
+  cancel: 600_000,
+  reconcile: 600_000,
+  status: 2_000,
+  logs: 60_000,
+};
 
 export function createContact(deps: {
   hosts: Pick<HostStore, 'get' | 'health' | 'openToken' | 'contacted' | 'failed' | 'pause' | 'pin'>;
@@ -102,7 +110,7 @@ export function createContact(deps: {
     return {
       ...target,
       async beforeRequest() {
-        if (!isPaid) await budget.pay(target.name, rate, { for: purpose, patienceMs: PATIENCE_MS[purpose] });
+        if (!isPaid) await budget.pay(target.name, rate, { for: purpose, patienceMs: PATIENCE_MS[what] });
         isPaid = false;
       },
     };
@@ -155,7 +163,8 @@ export function createContact(deps: {
   return {
     attempt,
     async target(name) {
-      const [config, health] = await Promise.all([hosts.get(name), hosts.health(name)]);
+      // The health first: a configuration may be newer than the revision that it is held to, never older.
+      const [health, config] = await Promise.all([hosts.health(name), hosts.get(name)]);
       if (!config) return null;
       return { ...dialHost(config, health, hosts.openToken(config)), config, health };
     },

@@ -105,7 +105,7 @@ export async function startWorkers({
   const vitals = createVitals({ redis: producer, keys });
   metrics.watch(vitals.read);
 
-  const { wake, schedules, nudge, close: closeQueues } = createQueues(producer, keys.queuePrefix);
+  const { wake, schedules, nudge, isCrowded, close: closeQueues } = createQueues(producer, keys.queuePrefix);
   const stored = { redis, keys };
   const onTold = () => void wake.deliver().catch((err: unknown) => log.warn({ err }, 'deliver.not_woken'));
   const onFreed = (host: string) =>
@@ -121,7 +121,13 @@ export async function startWorkers({
   const agents = createAgentPort({ onRequest });
 
   const budget = createBudget({ ...stored, onWait: (what) => onLimited('rate', what) });
-  const contact = createContact({ hosts, followed, agents, budget, wake, log });
+  const effort = createEffort();
+  // A start that waits for its host, or for a token of its host, leaves its room to another.
+  const lending: Pick<typeof budget, 'pay'> = {
+    pay: (...given) =>
+      given[2].for === 'start' ? effort.aside(() => budget.pay(...given)) : budget.pay(...given),
+  };
+  const contact = createContact({ hosts, followed, agents, budget: lending, wake, log });
   const onFollowed = (job: Job) => {
     if (job.started_by === 'full') holds.want(job.host);
     void wake.follow(job.host).catch((err: unknown) => log.warn({ host: job.host, err }, 'poll.not_woken'));
@@ -137,7 +143,6 @@ export async function startWorkers({
     const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));
     return { env: {}, secret_env: {}, ...JSON.parse(text) };
   };
-  const effort = createEffort();
   const patient = {
     ...agents,
     start: (...order: Parameters<typeof agents.start>) => effort.aside(() => agents.start(...order)),
@@ -162,6 +167,7 @@ export async function startWorkers({
     effort,
     wake,
     onAccepted,
+    isCrowded,
     onLimited,
     stopping: stop.signal,
     log,

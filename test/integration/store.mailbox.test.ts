@@ -32,10 +32,14 @@ async function fill(host: string, count: number, fields: Partial<Job> = {}): Pro
 
 async function take(
   host: string,
-  { leaseMs = 10_000, ...more }: Partial<StartLimits & { leaseMs: number }> = {},
+  {
+    leaseMs = 10_000,
+    revision = 0,
+    ...more
+  }: Partial<StartLimits & { leaseMs: number; revision: number }> = {},
 ) {
   const limits = { max_requests: 4, max_jobs: null, rate: null, ...more };
-  const taken = await stores.mailbox.take(host, limits, { leaseMs, most: 100 });
+  const taken = await stores.mailbox.take(host, limits, { leaseMs, most: 100, revision });
   return { ...taken, ids: taken.claims.map(({ id }) => id) };
 }
 async function claimOne(host: string, more: Partial<StartLimits> = {}): Promise<Claim> {
@@ -105,7 +109,7 @@ describe('take', () => {
     await fill('paused', 1);
     await stores.hosts.pause('paused', 60_000);
     expect(await take('paused')).toMatchObject({ ids: [], limit: 'paused' });
-    await stores.hosts.pause('paused', -1);
+    await stores.redis.hdel(stores.keys.hostHealth('paused'), 'retry_at');
     await stores.hosts.setDraining('paused', true);
     expect(await take('paused')).toMatchObject({ ids: [], limit: 'draining' });
     await stores.hosts.setDraining('paused', false);
@@ -119,6 +123,31 @@ describe('take', () => {
     expect(await take('unproven')).toMatchObject({ ids: [], limit: 'probation' });
     await stores.hosts.contacted('unproven');
     expect((await take('unproven')).ids).toHaveLength(2);
+  });
+
+  it('gives nothing to who has not seen the last change of the host, whose limits may be others', async () => {
+    await fill('changed', 1);
+    await stores.redis.hset(stores.keys.hostHealth('changed'), 'revision', 3);
+    expect(await take('changed', { revision: 2 })).toMatchObject({ ids: [], waiting: 1, revision: 3 });
+    expect((await take('changed', { revision: 3 })).ids).toHaveLength(1);
+  });
+
+  it('goes on with starts that are unsettled while the host is drained', async () => {
+    const [first, second] = await fill('unsettled', 2);
+    const claim = await claimOne('unsettled', { max_requests: 1 });
+    await started(first as string);
+    await stores.hosts.setDraining('unsettled', true);
+    await stores.mailbox.giveBack('unsettled', claim, 0);
+    expect((await take('unsettled')).ids).toEqual([first]);
+    expect((await take('unsettled')).ids).not.toContain(second);
+  });
+
+  it('does not bring a start forward that was put off before its process died', async () => {
+    await fill('put-off', 1);
+    const claim = await claimOne('put-off', { max_requests: 1 });
+    await stores.redis.zadd(stores.keys.mailbox('put-off'), Date.now() + 60_000, claim.place);
+    await stores.redis.zadd(stores.keys.slots('put-off'), 1, `start:${claim.token}:${claim.place}`);
+    expect(await take('put-off')).toMatchObject({ ids: [], waiting: 1 });
   });
 
   it('disarms the host once nothing waits and nothing is under way', async () => {
@@ -154,6 +183,18 @@ describe('the order', () => {
     await fill('flooded', 30, { priority: 9 });
     const [low] = await fill('flooded', 1, { priority: 0 });
     expect(await order('flooded', 8)).toContain(low);
+  });
+
+  it('gives the turns of canceled jobs back to their caller', async () => {
+    const mistake = await fill('oops', 100, { created_by: 'alice' });
+    await fill('oops', 100, { created_by: 'bob' });
+    await take('oops', { max_jobs: 0 });
+    const cancel = { signal: 'TERM', grace_seconds: 0, reason: null };
+    for (const id of mistake) await stores.cancel(id, cancel, 'alice');
+    const [right] = await fill('oops', 1, { created_by: 'alice' });
+    expect(await order('oops', 3)).toContain(right);
+    const turns = await stores.redis.hkeys(stores.keys.turns('oops'));
+    expect(turns.filter((field) => field.startsWith('again:'))).toEqual([]);
   });
 
   it('puts a job that was given back before the others of its priority', async () => {
@@ -197,6 +238,15 @@ describe('max_jobs', () => {
     await started(first as string);
     await stores.mailbox.giveBack('kept', claim, 0);
     expect((await take('kept', { max_jobs: 1 })).ids).toEqual([first]);
+  });
+
+  it('holds no rescued start back: it waits for nobody but itself', async () => {
+    const [first] = await fill('stuck', 2);
+    const claim = await claimOne('stuck', { max_jobs: 1 });
+    const job = await started(first as string);
+    await stores.mailbox.release('stuck', claim);
+    expect(await stores.mailbox.rescue(job)).toBe(true);
+    expect((await take('stuck', { max_jobs: 1 })).ids).toEqual([first]);
   });
 
   it('lifts at once for what is queued when it is raised', async () => {

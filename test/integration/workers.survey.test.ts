@@ -43,7 +43,7 @@ async function look() {
 
 const LIMITS = { max_requests: 4, max_jobs: null, rate: null };
 /** Lines up what may start, without starting anything. */
-const lineUp = (host: string) => stores.mailbox.take(host, LIMITS, { leaseMs: 1_000, most: 0 });
+const lineUp = (host: string) => stores.mailbox.take(host, LIMITS, { leaseMs: 1_000, most: 0, revision: 0 });
 
 it('an idle gateway has nothing that waits and nothing that is late', async () => {
   const nothing = { jobs: 0, oldestMs: 0 };
@@ -81,7 +81,7 @@ it('a job that was put back waits from then on', async () => {
   await stores.hosts.contacted('fine');
   const { created_at } = await stores.submit(newJob({ host: 'fine', command: 'true' }));
   await until(async () => (await stores.jobs.now()) > created_at + 1_000);
-  const taken = await stores.mailbox.take('fine', LIMITS, { leaseMs: 10_000, most: 1 });
+  const taken = await stores.mailbox.take('fine', LIMITS, { leaseMs: 10_000, most: 1, revision: 0 });
   expect(taken.claims).toHaveLength(1);
   await stores.mailbox.giveBack('fine', taken.claims[0]!, 0);
   const { up } = (await look()).waiting;

@@ -61,6 +61,12 @@ end
 const failedScript = defineScript(`
 ${BECOME_LUA}
 local now = clock()
+local held = redis.call('HMGET', KEYS[1], 'failures', 'retry_at', 'status')
+local asked_until = tonumber(held[2] or 0)
+-- Requests that were under way together fail together: that is one failure, or an agent's restart would be an outage.
+if tonumber(held[1] or 0) > 0 and asked_until > now and (held[3] == 'misconfigured') == (ARGV[3] == 'misconfigured') then
+  return {asked_until, ''}
+end
 local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
 local status = ARGV[3]
 if status == 'unreachable' then status = failures < 3 and 'suspect' or 'down' end
@@ -73,7 +79,7 @@ if ARGV[3] == 'unreachable' then
 end
 local pause = math.min(1000 * 2 ^ math.min(failures - 1, 10), ${LONGEST_PAUSE_MS})
 if status == 'misconfigured' then pause = math.max(pause, 10000) end
-local retry = now + math.floor(pause * ARGV[6])
+local retry = math.max(asked_until, now + math.floor(pause * ARGV[6]))
 redis.call('HSET', KEYS[1], 'cause', ARGV[4], 'last_failed_at', now, 'retry_at', retry)
 if ARGV[5] == '' then redis.call('HDEL', KEYS[1], 'remedy') else redis.call('HSET', KEYS[1], 'remedy', ARGV[5]) end
 return {retry, become(status, now, ARGV[4]) and status or ''}
@@ -112,7 +118,8 @@ return 1
 
 /** KEYS 1 health ARGV 1 pause in ms */
 const pauseScript = defineScript(`
-redis.call('HSET', KEYS[1], 'retry_at', clock() + ARGV[1])
+local asked_until = tonumber(redis.call('HGET', KEYS[1], 'retry_at') or 0)
+redis.call('HSET', KEYS[1], 'retry_at', math.max(asked_until, clock() + ARGV[1]))
 `);
 
 /** KEYS 1 health ARGV 1 fingerprint 2 "1" to replace a pinned one */

@@ -50,7 +50,7 @@ return 'ok'
 
 /**
  * KEYS 1 host 2 address 3 all hosts 4 health 5 mailbox 6 slots 7 followed 8 hosts with followed jobs 9 ready 10 turns
- *      11 active jobs 12 budget 13.. the groups by which hosts are counted
+ *      11 active jobs 12 budget 13 armed 14.. the groups by which hosts are counted
  * ARGV 1 the host as the caller saw it 2 name 3.. lost jobs, which are over: they may still be followed
  * Returns 1 if removed, 0 if it has jobs, -1 if it changed.
  */
@@ -60,7 +60,9 @@ if redis.call('GET', KEYS[1]) ~= ARGV[1] then return -1 end
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[6], '-inf', clock())) do
   if holder:sub(1, 6) ~= 'start:' then redis.call('ZREM', KEYS[6], holder) end
 end
-if redis.call('ZCARD', KEYS[5]) + redis.call('ZCARD', KEYS[6]) + redis.call('ZCARD', KEYS[9]) > 0 then return 0 end
+local jobs = 0
+for _, i in ipairs({5, 6, 9, 11}) do jobs = jobs + redis.call('ZCARD', KEYS[i]) end
+if jobs > 0 then return 0 end
 if redis.call('ZCARD', KEYS[7]) ~= #ARGV - 2 then return -1 end
 for i = 3, #ARGV do
   if not redis.call('ZSCORE', KEYS[7], ARGV[i]) then return -1 end
@@ -68,7 +70,8 @@ end
 redis.call('DEL', KEYS[1], KEYS[2], KEYS[4], KEYS[7], KEYS[10], KEYS[11], KEYS[12])
 redis.call('ZREM', KEYS[3], ARGV[2])
 redis.call('ZREM', KEYS[8], ARGV[2])
-for i = 13, #KEYS do redis.call('ZREM', KEYS[i], ARGV[2]) end
+redis.call('ZREM', KEYS[13], ARGV[2])
+for i = 14, #KEYS do redis.call('ZREM', KEYS[i], ARGV[2]) end
 return 1
 `);
 
@@ -165,6 +168,7 @@ export function createRegistry({
             keys.turns(name),
             keys.activeJobs(name),
             keys.hostBudget(name),
+            keys.armed,
             ...HOST_GROUPS.map(keys.hostsIn),
           ],
           [seen, name, ...followed],

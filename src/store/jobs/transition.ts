@@ -7,7 +7,7 @@ import type { Change } from '../../job/move.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
 import type { Keys } from '../keys.ts';
-import { placeOf } from '../places.ts';
+import { PLACES_LUA, placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
 import { encodeProgress } from './codec.ts';
@@ -34,7 +34,7 @@ const FOLLOWED = new Set<State>(['running', 'unreachable', 'canceling', 'lost'])
  * Returns false if the job is in none of `from` or in another attempt, else {version, 1 if to be told, 1 if another
  * job of its host may start for it}.
  */
-const transitionScript = defineScript(`${EVENT_LUA}
+const transitionScript = defineScript(`${EVENT_LUA}${PLACES_LUA}
 local p = cjson.decode(ARGV[1])
 local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move', 'version')
 -- This very move, made before: its reply was lost with the connection, and the client sent it again.
@@ -64,7 +64,11 @@ if p.to == 'queued' then
   redis.call('HSET', KEYS[15], 'again:' .. p.id, 1)
 elseif p.was_placed then
   redis.call('ZREM', KEYS[4], p.place)
-  redis.call('ZREM', KEYS[14], p.place)
+  if redis.call('ZREM', KEYS[14], p.place) == 1 then
+    -- Its turn was not had: else what its caller submits next would come after turns that nobody has.
+    redis.call('HINCRBY', KEYS[15], 'last:' .. p.place:sub(1, 1) .. caller_at(p.place), -1)
+  end
+  redis.call('HDEL', KEYS[15], 'again:' .. p.id)
 end
 
 local freed = 0

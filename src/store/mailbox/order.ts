@@ -19,13 +19,16 @@ local function is_active(place) return redis.call('ZSCORE', KEYS[5], id_at(place
 
 local function line_up(place)
   local level, again = place:sub(1, 1), 'again:' .. id_at(place)
+  -- Its start is under way and unsettled: before all others, and it has its place among the active jobs.
+  if is_active(place) then
+    redis.call('HDEL', KEYS[3], again)
+    return redis.call('ZADD', KEYS[2], -1, place)
+  end
   local caller = 'last:' .. level .. caller_at(place)
   local seen = redis.call('HMGET', KEYS[3], 'served:' .. level, caller, again)
   local turn = tonumber(seen[1] or 0)
   if seen[3] then
     redis.call('HDEL', KEYS[3], again)
-    -- Its start is under way and unsettled: before all others, and it has its place among the active jobs.
-    if is_active(place) then return redis.call('ZADD', KEYS[2], -1, place) end
   else
     turn = math.max(turn, tonumber(seen[2] or 0))
     redis.call('HSET', KEYS[3], caller, turn + 1)

@@ -38,6 +38,8 @@ export interface TakeOptions {
   /** Of the slots that are taken. */
   leaseMs: number;
   most: number;
+  /** The host's, with which its limits were read: where it is another one by now, nothing is taken. */
+  revision: number;
   /** Starts that are settled: their slots are freed first. */
   settled?: Claim[];
 }
@@ -65,7 +67,7 @@ const DRAINING_MS = 3_600_000;
 /**
  * KEYS 1 mailbox 2 ready 3 turns 4 slots 5 active jobs 6 health 7 budget 8 armed
  * ARGV 1 host 2 max_requests 3 max_jobs or -1 4 interval and 5 tolerance of the rate in ms (0: none)
- *      6 lease in ms 7 the most to take 8 token of the new slots 9.. slots to free
+ *      6 lease in ms 7 the most to take 8 token of the new slots 9 the host's revision 10.. slots to free
  * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or "",
  * the host's revision}.
  */
@@ -75,13 +77,13 @@ ${ORDER_LUA}
 ${SPEND_LUA}
 local now = clock()
 
-if ARGV[9] then redis.call('ZREM', KEYS[4], unpack(ARGV, 9)) end
+if ARGV[10] then redis.call('ZREM', KEYS[4], unpack(ARGV, 10)) end
 -- What a dead process held may be taken again.
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
   redis.call('ZREM', KEYS[4], holder)
   local place = place_in(holder)
-  if place then
-    redis.call('ZADD', KEYS[1], now, place)
+  -- It may be back in the queue already, for a later time.
+  if place and not redis.call('ZSCORE', KEYS[2], place) and redis.call('ZADD', KEYS[1], 'NX', now, place) == 1 then
     redis.call('HSET', KEYS[3], 'again:' .. id_at(place), 1)
   end
 end
@@ -94,7 +96,7 @@ local said = redis.call('HMGET', KEYS[3], 'count', 'limit')
 local count = tonumber(said[1] or 0)
 
 local health = redis.call('HMGET', KEYS[6], 'retry_at', 'draining', 'status', 'revision')
-local paused = tonumber(health[1] or 0)
+local paused, revision = tonumber(health[1] or 0), tonumber(health[4] or 0)
 local max = tonumber(ARGV[2])
 local most = tonumber(ARGV[7])
 local on_probation = health[3] ~= 'up' and max > 1
@@ -119,7 +121,10 @@ while true do
   local head = next_up(count)
   local place, score = head[1], tonumber(head[2])
   if not place then break end
-  if health[2] == '1' then
+  if revision ~= tonumber(ARGV[9]) then
+    -- The limits that the caller brought are old.
+    look = now
+  elseif health[2] == '1' and score >= 0 then
     -- Whoever resumes the host has it looked at.
     limit, look = 'draining', now + ${DRAINING_MS}
   elseif paused > now then
@@ -158,14 +163,14 @@ if later > 0 then
 end
 if look == -1 and starts > 0 then look = now + ARGV[6] end
 if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
-return {places, ready + later, look == -1 and -1 or look - now, limit, tonumber(health[4] or 0)}
+return {places, ready + later, look == -1 and -1 or look - now, limit, revision}
 `);
 
 export async function take(
   { redis, keys }: { redis: Redis; keys: Keys },
   host: string,
   limits: StartLimits,
-  { leaseMs, most, settled = [] }: TakeOptions,
+  { leaseMs, most, revision: seen, settled = [] }: TakeOptions,
 ): Promise<Taken> {
   const token = randomUUID().slice(0, 8);
   const { intervalMs, toleranceMs } = bucketOf(limits.rate);
@@ -190,6 +195,7 @@ export async function take(
       leaseMs,
       most,
       token,
+      seen,
       ...settled.map(holderOf),
     ],
   )) as [string[], number, number, Limit | '', number];

@@ -20,6 +20,10 @@ import type { Start } from './start.ts';
 const PATIENCE_MS = 5_000;
 /** A token that comes this soon is waited for where it is: a wake-up costs more than a place among the hosts at work. */
 const STAY_MS = 250;
+/** The longest sleep of a drain whose starts are under way, in ms. */
+const LOOK_MS = 1_000;
+/** How long one host may be served while others wait for a place in this process, in ms. */
+const LONGEST_MS = 2_000;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
@@ -38,13 +42,16 @@ export function createDrain(deps: {
   effort: Pick<Effort, 'begin' | 'add' | 'end'>;
   wake: Pick<Wake, 'dispatch'>;
   onAccepted: OnAccepted;
+  /** Hosts wait for a place to be drained in. */
+  isCrowded: () => Promise<boolean>;
   /** A limit of the host kept a job that may start from being started; for metrics. */
   onLimited: (limit: Limit) => void;
   /** Aborted when the process stops: nothing new is taken then. */
   stopping: AbortSignal;
   log: Logger;
 }): Drain {
-  const { mailbox, contact, inSlot, start, effort, wake, onAccepted, onLimited, stopping, log } = deps;
+  const { mailbox, contact, inSlot, start, effort, wake, onAccepted, isCrowded, onLimited, stopping, log } =
+    deps;
 
   return async (host) => {
     const bell = createBell();
@@ -61,7 +68,8 @@ export function createDrain(deps: {
 
   async function drain(host: string, starts: Starts, bell: Bell): Promise<void> {
     let target = await targetOf(host);
-    let readAt = performance.now();
+    const began = performance.now();
+    let readAt = began;
     while (target && !stopping.aborted) {
       const facts = contact.known(target) ?? (await factsIfWanted(target));
       if (facts === 'later') return;
@@ -71,11 +79,20 @@ export function createDrain(deps: {
       // The first one by itself: with its connection open, and every other host begun, the others go quicker.
       const most = starts.hasEnded() ? max_requests : 1;
       const taken = await mailbox
-        .take(host, limits, { leaseMs: LEASE_MS, most: facts ? most : 0, settled: starts.settled() })
+        .take(host, limits, {
+          leaseMs: LEASE_MS,
+          most: facts ? most : 0,
+          revision: target.health.revision,
+          settled: starts.settled(),
+        })
         .finally(effort.end);
       if (taken.limit) onLimited(taken.limit);
-      // Its address, token or limits are others by now; what is under way goes on as it began.
-      if (taken.revision !== target.health.revision) target = (await targetOf(host)) ?? target;
+      if (taken.revision !== target.health.revision) {
+        // Its address, token or limits are others by now; what is under way goes on as it began.
+        target = await targetOf(host);
+        readAt = performance.now();
+        continue;
+      }
       for (const claim of taken.claims) {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
@@ -92,7 +109,13 @@ export function createDrain(deps: {
         if (lookInMs !== null) await lookAgain(host, lookInMs);
         return;
       }
-      await bell.rung(lookInMs === null ? null : Math.max(lookInMs, 10));
+      // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
+      await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
+      if (performance.now() - began > LONGEST_MS && (await isCrowded())) {
+        await starts.allDone();
+        await lookAgain(host, 1);
+        return;
+      }
       if (performance.now() - readAt < TARGET_MS) continue;
       target = await targetOf(host);
       readAt = performance.now();
@@ -113,10 +136,8 @@ export function createDrain(deps: {
 
   /** A host that was never seen, or that fails, is asked who it is before a job is risked on it. */
   async function factsIfWanted(target: Target): Promise<AgentFacts | 'later' | null> {
-    const { draining } = target.health;
-    const pauseMs = pauseLeftMs(target.health);
-    // What waits for later or for a resume is no reason to ask.
-    if (draining || pauseMs > 0 || (await mailbox.ready(target.name)) === 0) return null;
+    // What waits for later is no reason to ask.
+    if (pauseLeftMs(target.health) > 0 || (await mailbox.ready(target.name)) === 0) return null;
     try {
       return await inSlot(target.config, { patienceMs: PATIENCE_MS }, () => contact.facts(target));
     } catch (error) {
@@ -130,9 +151,12 @@ export function createDrain(deps: {
   /** @returns whether the slot may be freed: it was not given back with its job, nor left to its lease */
   async function startOne(target: Target, facts: AgentFacts, claim: Claim, alone: boolean): Promise<boolean> {
     const host = target.name;
+    const claimedAt = performance.now();
     try {
       const renew = () => mailbox.renew(host, claim, LEASE_MS);
-      const { againInMs } = await whileRenewing(renew, () => start(target, facts, claim.id, { alone }));
+      const { againInMs } = await whileRenewing(renew, () =>
+        start(target, facts, claim.id, { alone, claimedAt }),
+      );
       if (againInMs !== null) await mailbox.giveBack(host, claim, againInMs);
       return againInMs === null;
     } catch (error) {

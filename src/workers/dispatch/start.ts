@@ -21,12 +21,22 @@ import type { StartFailure } from './failure.ts';
  */
 const HELD_START_SECONDS = { sync: 2, async: 0.3, tmux: 0.3 } as const;
 
+/**
+ * How long the token that a claim paid is good for, in ms. What was held up in between (a ping, the launcher's probe)
+ * would else go out together with the next ones, beyond what a strict rate allows.
+ */
+const TOKEN_MS = 100;
+
 /** `againInMs` null: the job needs no further start. */
 export type Start = (
   target: Target,
   facts: AgentFacts,
   id: string,
-  options: { alone: boolean },
+  options: {
+    alone: boolean;
+    /** When its claim paid for the start, by `performance.now()`. */
+    claimedAt: number;
+  },
 ) => Promise<{ againInMs: number | null }>;
 
 export function createStart(deps: {
@@ -43,15 +53,15 @@ export function createStart(deps: {
 }): Start {
   const { jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log } = deps;
 
-  return async (target, facts, id, { alone }) => {
+  return async (target, facts, id, { alone, claimedAt }) => {
     // Not `get`, which asks for the time of its next question, too: what waits has none.
     const [job] = await jobs.getMany([id]);
-    if (job?.state === 'queued') return firstStart(target, facts, job, alone);
+    if (job?.state === 'queued') return firstStart(target, facts, job, alone, claimedAt);
     if (job?.state === 'dispatching') return startAgain(target, job);
     return { againInMs: null };
   };
 
-  async function firstStart(target: Target, facts: AgentFacts, job: Job, alone: boolean) {
+  async function firstStart(target: Target, facts: AgentFacts, job: Job, alone: boolean, claimedAt: number) {
     if (await deadline.passedBeforeStart(job)) return { againInMs: null };
     const refusal = refused(job, openEnv(job), facts, target.launcher);
     if (refusal) {
@@ -79,7 +89,9 @@ export function createStart(deps: {
       why: `starting attempt ${attempt}`,
     });
     if (!dispatching) return { againInMs: null };
-    return send(target, dispatching, { again: false, waitSeconds: alone ? HELD_START_SECONDS[job.mode] : 0 });
+    const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
+    const paid = performance.now() - claimedAt < TOKEN_MS;
+    return send(target, dispatching, { again: false, waitSeconds, paid });
   }
 
   /** Its reply was lost, or the worker that sent it died: who answers there is asked before it is sent again. */
@@ -94,18 +106,18 @@ export function createStart(deps: {
     }
     if (job.started_by === 'base') return startFailed.cannotBeRepeated(target, job);
     log.info({ job: job.id, host: job.host, token: launchToken(job) }, 'job.start_repeated');
-    return send(target, job, { again: true, waitSeconds: 0 });
+    return send(target, job, { again: true, waitSeconds: 0, paid: false });
   }
 
   async function send(
     target: Target,
     job: Job,
-    { again, waitSeconds }: { again: boolean; waitSeconds: number },
+    { again, waitSeconds, paid }: { again: boolean; waitSeconds: number; paid: boolean },
   ) {
     const order = { job, token: launchToken(job), ...openEnv(job), wait_seconds: waitSeconds };
     let started: Awaited<ReturnType<AgentPort['start']>>;
     try {
-      started = await contact.attempt(target, 'run', (dial) => agents.start(dial, order), { paid: true });
+      started = await contact.attempt(target, 'run', (dial) => agents.start(dial, order), { paid });
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       return again ? startFailed.whileAmbiguous(target, job, error) : startFailed.onFirst(target, job, error);
