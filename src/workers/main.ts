@@ -20,25 +20,15 @@ import { createLeases } from '../store/leases.ts';
 import { createMailbox } from '../store/mailbox.ts';
 import { createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
 import { connectForBlocking, connectForRequests, oncePerOutage, type RedisAddress } from '../store/redis.ts';
-import { envPlace, type Sealer } from '../store/sealing.ts';
+import type { Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createVitals } from '../store/vitals.ts';
 import { createCommit } from './commit.ts';
 import { createContact } from './contact.ts';
 import { createDelivery } from './delivery.ts';
-import { createAcceptance } from './dispatch/acceptance.ts';
-import { createDeadline } from './dispatch/deadline.ts';
-import { createDrain } from './dispatch/drain.ts';
 import { createEffort } from './dispatch/effort.ts';
-import { createStartFailure } from './dispatch/failure.ts';
-import { createStart } from './dispatch/start.ts';
-import { createAsk } from './follow/ask.ts';
-import { createDeliverCancel } from './follow/cancel.ts';
-import { createOvertime } from './follow/overtime.ts';
-import { createPoll } from './follow/poll.ts';
-import { createAskRunning } from './follow/running.ts';
-import { createSilence } from './follow/silence.ts';
-import { createUnanswered } from './follow/unanswered.ts';
+import { createDispatch } from './dispatch.ts';
+import { createFollow } from './follow.ts';
 import { createHeld } from './hold/request.ts';
 import { createHolds } from './hold.ts';
 import type { LivenessThresholds } from './liveness.ts';
@@ -137,55 +127,17 @@ export async function startWorkers({
   const holds = createHolds({ followed, leases, feed, wake, hold, limit: config.heldHosts, owner, log });
   const workerMetrics = measureWorkers(metrics.registry, { holds });
 
-  const deadline = createDeadline({ jobs, agents, contact, commit });
-  const startFailed = createStartFailure({ jobs, agents, contact, commit, log });
-  const openEnv = (job: Job) => {
-    const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));
-    return { env: {}, secret_env: {}, ...JSON.parse(text) };
-  };
-  const patient = {
-    ...agents,
-    start: (...order: Parameters<typeof agents.start>) => effort.aside(() => agents.start(...order)),
-  };
-  const start = createStart({
-    jobs,
-    agents: patient,
-    contact,
-    openEnv,
-    commit,
-    wake,
+  const stopping = stop.signal;
+  const {
+    drain,
     deadline,
-    startFailed,
-    log,
+    close: closeDispatch,
+  } = createDispatch({
+    ...{ jobs, mailbox, agents, contact, commit, inSlot, effort, feed, sealer, onLimited, stopping, log },
+    queues: { wake, isCrowded },
   });
-  const { onAccepted, close: closeAcceptance } = createAcceptance(feed);
-  const drain = createDrain({
-    mailbox,
-    contact,
-    inSlot,
-    start,
-    effort,
-    wake,
-    onAccepted,
-    isCrowded,
-    onLimited,
-    stopping: stop.signal,
-    log,
-  });
-
-  const overtime = createOvertime({ jobs, agents, contact, log });
-  const silence = createSilence({ jobs, contact, log });
-  const unanswered = createUnanswered({ jobs, followed, silence });
-  const askRunning = createAskRunning({ jobs, followed, agents, contact, commit, unanswered });
-  const ask = createAsk({
-    ...{ jobs, followed, inSlot, budget, agents, contact, commit, overtime, unanswered, askRunning },
-  });
-  const deliverCancel = createDeliverCancel({
-    ...{ jobs, followed, agents, contact, inSlot, commit, silence, log },
-  });
-  const poll = createPoll({
-    ...{ jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, log },
-    stopping: stop.signal,
+  const { poll, silence } = createFollow({
+    ...{ jobs, followed, leases, schedules, budget, inSlot, agents, contact, commit, owner, stopping, log },
   });
 
   const shared = { connection: redis, prefix: keys.queuePrefix, log };
@@ -217,7 +169,7 @@ export async function startWorkers({
     await Promise.all([sweep.close(), watch?.close(), ...workers.map((worker) => worker.close())]);
     await holds.close();
     await delivery.close();
-    closeAcceptance();
+    closeDispatch();
     await agents.close();
     await feed.close();
     await closeQueues();

@@ -1,0 +1,57 @@
+/** Dispatch, put together: starting what waits in the hosts' mailboxes, and the deadline by which it must. */
+import type { Logger } from 'pino';
+import type { AgentPort } from '../job/agent-port.ts';
+import type { Job } from '../job/record.ts';
+import type { Feed } from '../store/feed.ts';
+import type { InSlot } from '../store/in-slot.ts';
+import type { JobStore } from '../store/jobs.ts';
+import type { Limit, Mailbox } from '../store/mailbox.ts';
+import type { Queues } from '../store/queues.ts';
+import { envPlace, type Sealer } from '../store/sealing.ts';
+import type { Commit } from './commit.ts';
+import type { Contact } from './contact.ts';
+import { createAcceptance } from './dispatch/acceptance.ts';
+import { createDeadline } from './dispatch/deadline.ts';
+import { createDrain } from './dispatch/drain.ts';
+import type { Effort } from './dispatch/effort.ts';
+import { createStartFailure } from './dispatch/failure.ts';
+import { createStart } from './dispatch/start.ts';
+
+export function createDispatch(deps: {
+  jobs: JobStore;
+  mailbox: Mailbox;
+  agents: AgentPort;
+  contact: Contact;
+  commit: Commit;
+  inSlot: InSlot;
+  effort: Effort;
+  feed: Feed;
+  queues: Pick<Queues, 'wake' | 'isCrowded'>;
+  sealer: Sealer;
+  onLimited: (limit: Limit) => void;
+  stopping: AbortSignal;
+  log: Logger;
+}) {
+  const { jobs, mailbox, agents, contact, commit, inSlot, effort, feed, queues, sealer, log } = deps;
+  const { wake, isCrowded } = queues;
+  const deadline = createDeadline({ jobs, agents, contact, commit });
+  const startFailed = createStartFailure({ jobs, agents, contact, commit, log });
+  const openEnv = (job: Job) => {
+    const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));
+    return { env: {}, secret_env: {}, ...JSON.parse(text) };
+  };
+  const patient: Pick<AgentPort, 'prepare' | 'start'> = {
+    prepare: agents.prepare,
+    start: (...order) => effort.aside(() => agents.start(...order)),
+  };
+  const start = createStart({
+    ...{ jobs, contact, openEnv, commit, wake, deadline, startFailed, log },
+    agents: patient,
+  });
+  const { onAccepted, close } = createAcceptance(feed);
+  const { onLimited, stopping } = deps;
+  const drain = createDrain({
+    ...{ mailbox, contact, inSlot, start, effort, wake, onAccepted, isCrowded, onLimited, stopping, log },
+  });
+  return { drain, deadline, close };
+}
