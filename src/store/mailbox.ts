@@ -37,7 +37,7 @@ export interface Mailbox {
   giveBack(host: string, claim: Claim, delayMs: number): Promise<void>;
   /** Has a mailbox looked at after `delayMs` only. */
   putOff(host: string, delayMs: number): Promise<void>;
-  /** Puts a job back that is in nobody's hands; what waits or is in a slot is left alone. */
+  /** Puts a job back that is in nobody's hands, not before its `not_before`; what waits or is in a slot is left alone. */
   rescue(job: Job): Promise<boolean>;
   /** Hosts whose mailbox should have been looked at `lateMs` ago. */
   overdue(lateMs: number, limit: number): Promise<string[]>;
@@ -64,19 +64,22 @@ return 1
 `);
 
 /**
- * KEYS 1 mailbox 2 ready 3 slots 4 armed
- * ARGV 1 place 2 host
+ * KEYS 1 mailbox 2 ready 3 slots 4 armed 5 job
+ * ARGV 1 place 2 host 3 not_before or 0
  * Returns 1 if the job was in nobody's hands.
  */
 const rescueScript = defineScript(`
 ${PLACES_LUA}
+-- The caller read its record a while ago: a job that has been started since needs no place.
+local state = redis.call('HGET', KEYS[5], 'state')
+if state ~= 'queued' and state ~= 'dispatching' then return 0 end
 if redis.call('ZSCORE', KEYS[1], ARGV[1]) or redis.call('ZSCORE', KEYS[2], ARGV[1]) then return 0 end
 for _, holder in ipairs(redis.call('ZRANGE', KEYS[3], 0, -1)) do
   if place_in(holder) == ARGV[1] then return 0 end
 end
-local now = clock()
-redis.call('ZADD', KEYS[1], now, ARGV[1])
-redis.call('ZADD', KEYS[4], 'LT', now, ARGV[2])
+local due = math.max(clock(), tonumber(ARGV[3]))
+redis.call('ZADD', KEYS[1], due, ARGV[1])
+redis.call('ZADD', KEYS[4], 'LT', due, ARGV[2])
 return 1
 `);
 
@@ -110,8 +113,8 @@ export function createMailbox(stored: { redis: Redis; keys: Keys }): Mailbox {
     },
     async rescue(job) {
       const { host } = job;
-      const held = [keys.mailbox(host), keys.ready(host), keys.slots(host), keys.armed];
-      return (await rescueScript(redis, held, [placeOf(job), host])) === 1;
+      const held = [keys.mailbox(host), keys.ready(host), keys.slots(host), keys.armed, keys.job(job.id)];
+      return (await rescueScript(redis, held, [placeOf(job), host, job.not_before ?? 0])) === 1;
     },
     async overdue(lateMs, limit) {
       const late = (await clock(redis)) - lateMs;

@@ -34,6 +34,7 @@ import { createHolds } from './hold.ts';
 import type { LivenessThresholds } from './liveness.ts';
 import { measureWorkers } from './metrics.ts';
 import { createQueueWorker } from './queue.ts';
+import { createRescue } from './sweep/rescue.ts';
 import { createSweep } from './sweep.ts';
 import { openWatch, type Watch } from './watch.ts';
 
@@ -158,7 +159,8 @@ export async function startWorkers({
   const { onAttempted } = workerMetrics;
   const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, onAttempted, log });
   const sweep = createSweep({
-    ...{ jobs, mailbox, followed, leases, wake, deadline, contact, silence, owner, log },
+    ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
+    rescue: createRescue({ jobs, mailbox, wake, contact, silence, log }),
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
     onSwept: vitals.swept,
   });

@@ -9,9 +9,8 @@ import type { JobStore } from '../store/jobs.ts';
 import type { Leases } from '../store/leases.ts';
 import type { Mailbox } from '../store/mailbox.ts';
 import type { Wake } from '../store/queues.ts';
-import type { Contact } from './contact.ts';
 import type { Deadline } from './dispatch/deadline.ts';
-import type { Silence } from './follow/silence.ts';
+import type { Rescue } from './sweep/rescue.ts';
 
 const EVERY_MS = 1_000;
 /** A host whose mailbox is late by so much has lost its wake-up. */
@@ -20,6 +19,8 @@ const LATE_MS = 1_500;
 const UNASKED_MS = 20_000;
 /** What is seldom needed is done every so many sweeps. */
 const SELDOM = 10;
+/** So is, once in so many, a pass over all jobs that wait: with a hundred thousand of them it is work. */
+const PASS = 300;
 const BATCH = 500;
 
 export interface Sweep {
@@ -28,63 +29,61 @@ export interface Sweep {
 }
 
 export function createSweep(deps: {
-  jobs: Pick<JobStore, 'list' | 'overdue' | 'getMany' | 'remove' | 'now'>;
-  mailbox: Pick<Mailbox, 'overdue' | 'rescue'>;
+  jobs: Pick<JobStore, 'overdue' | 'getMany' | 'remove'>;
+  mailbox: Pick<Mailbox, 'overdue'>;
   followed: Pick<Followed, 'unasked'>;
   leases: Leases;
   wake: Wake;
   deadline: Pick<Deadline, 'passedBeforeStart'>;
-  contact: Pick<Contact, 'target'>;
-  silence: Pick<Silence, 'ofHost'>;
+  rescue: Rescue;
   sweepDeliveries: () => Promise<void>;
   /** A sweep has ended well. */
   onSwept: () => Promise<void>;
   owner: string;
   log: Logger;
 }): Sweep {
-  const { jobs, mailbox, followed, leases, wake, deadline, contact, silence, owner, log } = deps;
+  const { jobs, mailbox, followed, leases, wake, deadline, rescue, owner, log } = deps;
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | null = null;
   let count = 0;
 
   async function sweep(): Promise<void> {
     if (!(await leases.claim('sweep', owner, 3 * EVERY_MS))) return;
+    if (count % PASS === 0) rescue.beginPass();
+    const steps: Record<string, () => Promise<void>> = {
+      wakeLate,
+      passDeadlines,
+      removeExpired,
+      deliveries: deps.sweepDeliveries,
+      goOnWithRescue: rescue.goOn,
+      ...(count % SELDOM === 0 && { wakeUnasked, rescueStranded: rescue.stranded }),
+    };
+    count++;
+    let isWell = true;
+    for (const [step, work] of Object.entries(steps)) {
+      // Each for itself: a record that one of them cannot read must not keep the others from being done, ever.
+      await work().catch((error: unknown) => {
+        isWell = false;
+        log.error({ step, err: error }, 'sweep.step_failed');
+      });
+    }
+    if (isWell) await deps.onSwept();
+  }
+
+  async function wakeLate(): Promise<void> {
     for (const host of await mailbox.overdue(LATE_MS, BATCH)) await wake.dispatch(host);
+  }
+
+  async function passDeadlines(): Promise<void> {
     for (const job of await overdue('deadlines')) {
       if (job.state === 'queued') await deadline.passedBeforeStart(job);
     }
+  }
+
+  async function removeExpired(): Promise<void> {
     for (const job of await overdue('expiring')) {
       if (await jobs.remove(job)) log.info({ job: job.id }, 'job.removed');
     }
-    await deps.sweepDeliveries();
-    if (count++ % SELDOM === 0) {
-      await wakeUnasked();
-      await rescueStranded();
-    }
-    await deps.onSwept();
-  }
-
-  /** A start that nobody has in hand: its slot was lost with the last second of a Redis that crashed. */
-  async function rescueStranded(): Promise<void> {
-    let after: string | null = null;
-    do {
-      const page = await jobs.list({ state: ['dispatching'] }, { size: BATCH, ...(after && { after }) });
-      for (const job of page.jobs) {
-        await giveUpIfSilent(job);
-        if (!(await mailbox.rescue(job))) continue;
-        log.warn({ job: job.id, host: job.host }, 'sweep.start_rescued');
-        await wake.dispatch(job.host);
-      }
-      after = page.after;
-    } while (after !== null);
-  }
-
-  /** A start whose host never came back: nobody asks about it, so nobody else would notice. */
-  async function giveUpIfSilent(job: Job): Promise<void> {
-    const asked = job.dispatched_at ?? job.created_at;
-    if ((await jobs.now()) < asked + job.lost_after_seconds * 1_000) return;
-    const target = await contact.target(job.host);
-    if (target) await silence.ofHost(target, [job]);
   }
 
   async function wakeUnasked(): Promise<void> {
@@ -95,8 +94,18 @@ export function createSweep(deps: {
   }
 
   async function overdue(kind: 'deadlines' | 'expiring'): Promise<Job[]> {
-    const found = await jobs.getMany(await jobs.overdue(kind, BATCH));
-    return found.filter((job): job is Job => job !== null);
+    const ids = await jobs.overdue(kind, BATCH);
+    const found = await Promise.all(ids.map(readable));
+    return found.filter((job) => job !== null);
+  }
+
+  /** A record that cannot be read would be due for ever, and everybody else with it. */
+  async function readable(id: string): Promise<Job | null> {
+    const [job = null] = await jobs.getMany([id]).catch((error: unknown) => {
+      log.error({ job: id, err: error }, 'sweep.record_unreadable');
+      return [];
+    });
+    return job;
   }
 
   return {
