@@ -44,8 +44,13 @@ export function createKeys(prefix: string) {
     hostHealth: (name: string) => `${prefix}:host:${name}:health`,
     /** STRING: the name of the host at this address. */
     hostAddress: (address: string) => `${prefix}:address:${address}`,
-    /** ZSET place -> from when it may start: the host's mailbox. A place is a job with its priority and caller. */
-    mailbox: (host: string) => `${prefix}:host:${host}:mailbox`,
+    /**
+     * ZSET place -> from when it may start: the host's mailbox. A place is a job with its priority and caller.
+     * Not `:mailbox`, and slots not `:slots`: versions before places kept bare ids under these names, and old and
+     * new processes run at once during an upgrade, neither of which could read the other's members. Jobs that wait
+     * under the old name are brought over by the sweep.
+     */
+    mailbox: (host: string) => `${prefix}:host:${host}:waiting`,
     /** ZSET place -> turn: what may start now, in the order in which it will. */
     ready: (host: string) => `${prefix}:host:${host}:ready`,
     /** HASH: whose turn it is among the callers and priorities of the ready set, and what keeps it waiting. */
@@ -55,7 +60,7 @@ export function createKeys(prefix: string) {
     /** HASH: the host's token bucket, and how starts, questions and reads share it. */
     hostBudget: (host: string) => `${prefix}:host:${host}:budget`,
     /** ZSET `<kind>:<id>` -> expiry: requests under way to the agent, on Redis' clock. */
-    slots: (host: string) => `${prefix}:host:${host}:slots`,
+    slots: (host: string) => `${prefix}:host:${host}:requests`,
     /** ZSET id -> next question: the jobs that the host is asked about. */
     followed: (host: string) => `${prefix}:host:${host}:followed`,
     /** STRING with a lifetime: who does what only one process should do at a time. */
