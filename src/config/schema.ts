@@ -210,13 +210,13 @@ export const Settings = Type.Object(
     dispatch_concurrency: Type.Integer(
       setting('SLUICE_DISPATCH_CONCURRENCY', 'How many hosts one worker process starts jobs on at once', {
         ...count,
-        default: 1_000,
+        default: 2_000,
       }),
     ),
     poll_concurrency: Type.Integer(
       setting('SLUICE_POLL_CONCURRENCY', 'How many hosts one worker process asks at once', {
         ...count,
-        default: 500,
+        default: 2_000,
       }),
     ),
     log_level: Type.Enum(

@@ -64,7 +64,7 @@ export function createSweep(deps: {
       // Each for itself: a record that one of them cannot read must not keep the others from being done, ever.
       await work().catch((error: unknown) => {
         isWell = false;
-        log.error({ step, err: error }, 'sweep.step_failed');
+        log.error({ step, err: error }, 'sweep.failed');
       });
     }
     if (isWell) await deps.onSwept();

@@ -43,12 +43,13 @@ export function createAsk(deps: {
   const { jobs, followed, inSlot, budget, agents, contact, commit, overtime, unanswered, askRunning } = deps;
 
   return async (target, { running, others }) => {
+    const unasked = new Set([...running, ...others].map(({ id }) => id));
     for (let i = 0; i < running.length; i += BATCH.running) {
       const batch = running.slice(i, i + BATCH.running);
-      if (!(await askBatch(target, batch, () => askRunning(target, batch)))) return;
+      if (!(await askBatch(target, batch, unasked, () => askRunning(target, batch)))) return;
     }
     for await (const batch of batches(target, others)) {
-      if (!(await askBatch(target, batch, () => askAndSettle(target, batch)))) return;
+      if (!(await askBatch(target, batch, unasked, () => askAndSettle(target, batch)))) return;
     }
   };
 
@@ -68,22 +69,31 @@ export function createAsk(deps: {
     // What is left stays due: the next round begins with who is youngest then.
   }
 
-  /** @returns false if the host should not be asked further now */
+  /**
+   * @param unasked what is still to be asked in this round; the batch is taken out of it
+   * @returns false if the host should not be asked further now
+   */
   async function askBatch(
     target: Target,
     batch: { id: string }[],
+    unasked: Set<string>,
     question: () => Promise<void>,
   ): Promise<boolean> {
+    let hasSlot = false;
     try {
       await inSlot(target.config, { patienceMs: 0 }, async () => {
+        hasSlot = true;
         if (target.health.failures > 0 || !target.health.agent) await contact.facts(target, { fresh: true });
         await question();
       });
+      for (const { id } of batch) unasked.delete(id);
       return true;
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       const ids = batch.map(({ id }) => id);
-      await unanswered.whole(target, ids, error);
+      // Everything that is due, not this batch only: the rest, due at once again, would find no token either.
+      if (hasSlot && error.code === 'host_busy') await unanswered.outOfBudget(target, [...unasked], error);
+      else await unanswered.whole(target, ids, error);
       return false;
     }
   }
