@@ -22,7 +22,7 @@ const STAY_MS = 1_000;
 const SLACK_MS = 250;
 /** Jobs looked at in one round. */
 const ROUND = 1_000;
-/** How long one poll may go on; the next repetition takes over. */
+/** How long one poll without cancels under way may go on; the next repetition takes over. */
 const LONGEST_MS = 20_000;
 /** How long questions are left to a held request at least before they are looked at again. */
 const HELD_MS = 10_000;
@@ -47,13 +47,16 @@ export function createPoll(deps: {
   owner: string;
   stopping: AbortSignal;
   log: Logger;
+  /** How long a poll without cancels under way may go on, in ms. */
+  longestMs?: number;
 }): Poll {
   const { jobs, followed, leases, schedules, contact, ask, deliverCancel, owner, stopping, log } = deps;
+  const { longestMs = LONGEST_MS } = deps;
 
   return async (host) => {
     if ((await followed.nextInMs(host)) === null) return schedules.remove(host);
     const me = `${owner}:${Math.random()}`;
-    const end = Date.now() + LONGEST_MS;
+    const end = Date.now() + longestMs;
     do {
       if (!(await leases.claim(pollLease(host), me, LEASE_MS))) return;
       try {
@@ -74,7 +77,9 @@ export function createPoll(deps: {
     for (;;) {
       await round(host, canceling);
       next = await nextInMs(host);
-      if (stopping.aborted || Date.now() > end || (next > STAY_MS && canceling.size === 0)) break;
+      if (stopping.aborted) break;
+      // Cancels are ours, with the lease: while one waits for its grace nobody else asks this host or cancels there.
+      if (canceling.size === 0 && (next > STAY_MS || Date.now() > end)) break;
       await pause(Math.min(Math.max(next, 10), LOOK_MS));
     }
     if (canceling.size > 0) {
