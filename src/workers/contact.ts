@@ -10,6 +10,7 @@ import { type AgentFacts, type HostConfig, type HostHealth, rateOf } from '../jo
 import { MISCONFIGURED } from '../job/remedies.ts';
 import type { Budget, RequestClass } from '../store/budget.ts';
 import type { Followed } from '../store/followed.ts';
+import type { HostFailure } from '../store/hosts/health.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Wake } from '../store/queues.ts';
 
@@ -97,7 +98,7 @@ export function createContact(deps: {
       // No room in the budget is ours, and says nothing about the host.
       if (!(error instanceof SluiceError) || error.code === 'host_busy') throw error;
       log.warn({ ...line(), code: error.code, detail: error.message }, `agent.${what}.attempted`);
-      await recordFailure(target, what, error);
+      await recordFailure(target, what, error, performance.now() - began);
       throw error;
     }
   }
@@ -131,31 +132,32 @@ export function createContact(deps: {
     await Promise.all([wake.dispatch(target.name), wake.follow(target.name)]);
   }
 
-  async function recordFailure(target: Target, what: string, error: SluiceError): Promise<void> {
+  async function recordFailure(
+    target: Target,
+    what: Attempt,
+    error: SluiceError,
+    tookMs: number,
+  ): Promise<void> {
     const remedy = MISCONFIGURED[error.code];
     if (error.code === 'agent_busy') {
       const seconds = Number(error.fields.retry_after ?? 1);
       await hosts.pause(target.name, Math.min(Math.max(seconds, 1), 300) * 1_000);
     } else if (remedy) {
-      await failed(target, 'misconfigured', error.message, remedy);
+      await failed(target, { status: 'misconfigured', cause: error.message, remedy, tookMs });
     } else if (
       SILENCES.has(error.code) ||
       // A question that this agent cannot answer says nothing about the host; a ping or a start does.
       (BROKEN.has(error.code) && ['ping', 'prepare', 'run'].includes(what))
     ) {
-      await failed(target, 'unreachable', error.message, null);
+      await failed(target, { status: 'unreachable', cause: error.message, remedy: null, tookMs });
     } else {
       await contacted(target);
     }
   }
 
-  async function failed(
-    target: Target,
-    status: 'unreachable' | 'misconfigured',
-    cause: string,
-    remedy: string | null,
-  ) {
-    const retryAt = await hosts.failed(target.name, { status, cause, remedy });
+  async function failed(target: Target, failure: HostFailure): Promise<void> {
+    const { status, cause, remedy } = failure;
+    const retryAt = await hosts.failed(target.name, failure);
     target.health = { ...target.health, failures: target.health.failures + 1, retry_at: retryAt };
     if (target.health.failures === 1) log.warn({ host: target.name, status, cause, remedy }, 'host.failing');
   }

@@ -55,16 +55,17 @@ end
 
 /**
  * KEYS and ARGV 1-2 as above
- * ARGV 3 status (unreachable or misconfigured) 4 cause 5 remedy or "" 6 jitter, 0.8 to 1.2
+ * ARGV 3 status (unreachable or misconfigured) 4 cause 5 remedy or "" 6 jitter, 0.8 to 1.2 7 how long ago the request began, in ms
  * Returns {when it may be asked again, the new status or "" if it has not changed}.
  */
 const failedScript = defineScript(`
 ${BECOME_LUA}
 local now = clock()
-local held = redis.call('HMGET', KEYS[1], 'failures', 'retry_at', 'status')
+local held = redis.call('HMGET', KEYS[1], 'last_failed_at', 'retry_at', 'status')
 local asked_until = tonumber(held[2] or 0)
 -- Requests that were under way together fail together: that is one failure, or an agent's restart would be an outage.
-if tonumber(held[1] or 0) > 0 and asked_until > now and (held[3] == 'misconfigured') == (ARGV[3] == 'misconfigured') then
+local began = now - tonumber(ARGV[7])
+if began < tonumber(held[1] or 0) and (held[3] == 'misconfigured') == (ARGV[3] == 'misconfigured') then
   return {asked_until, ''}
 end
 local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
@@ -136,6 +137,8 @@ export interface HostFailure {
   status: 'unreachable' | 'misconfigured';
   cause: string;
   remedy: string | null;
+  /** How long the request took that failed, in ms: what was under way together fails once. Missing: no time. */
+  tookMs?: number;
 }
 
 export interface HealthStore {
@@ -183,12 +186,12 @@ export function createHealthStore({
       if (reply === 1) changed(name, 'up');
       return reply === 1;
     },
-    async failed(name, { status, cause, remedy }) {
+    async failed(name, { status, cause, remedy, tookMs = 0 }) {
       const jitter = 0.8 + Math.random() * 0.4;
       const [retryAt, become] = (await failedScript(
         redis,
         [...told(name), ...groups],
-        [name, keys.changes, status, cause, remedy ?? '', jitter],
+        [name, keys.changes, status, cause, remedy ?? '', jitter, Math.round(tookMs)],
       )) as [number, string];
       if (become !== '') changed(name, become, cause);
       return retryAt;
