@@ -97,7 +97,8 @@ export async function withRedis<T>(address: RedisAddress, use: (redis: Redis) =>
     await redis.connect();
   } catch (error) {
     redis.disconnect();
-    let why = (last ?? (error as Error)).message;
+    // OpenSSL's messages end in a line break.
+    let why = (last ?? (error as Error)).message.trim();
     if (why.startsWith('All sentinels are unreachable')) why = await whySentinelsFail(address);
     throw new Failure(`Redis at ${address.shown} does not answer: ${why}; ${remedyFor(why, address)}`);
   }
