@@ -100,6 +100,11 @@ export function createDrain(deps: {
         starts.add(claim, startOne(target, facts as AgentFacts, claim, alone).finally(effort.end));
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
+      if (performance.now() - began > LONGEST_MS && (await isCrowded())) {
+        await starts.allDone();
+        await lookAgain(host, 1);
+        return;
+      }
       if (taken.limit === 'rate' && lookInMs !== null && lookInMs <= STAY_MS) {
         // Nothing starts before its next token, whatever rings.
         await pause(lookInMs);
@@ -111,11 +116,6 @@ export function createDrain(deps: {
       }
       // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
       await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
-      if (performance.now() - began > LONGEST_MS && (await isCrowded())) {
-        await starts.allDone();
-        await lookAgain(host, 1);
-        return;
-      }
       if (performance.now() - readAt < TARGET_MS) continue;
       target = await targetOf(host);
       readAt = performance.now();
