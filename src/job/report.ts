@@ -3,6 +3,7 @@
  * agent's words into this, `settle.ts` decides what it means. Times are the host's, uncorrected, in ms.
  */
 import type { Proof } from './outcome.ts';
+import type { Job } from './record.ts';
 
 export interface ReportedOutput {
   stdout_bytes: number | null;
@@ -48,3 +49,15 @@ export const NO_OUTPUT: ReportedOutput = {
 
 /** It runs, and nothing more is known of it. */
 export const RUNNING: Report = { kind: 'running', started_at: null, attach_command: null, ...NO_OUTPUT };
+
+/** How much a job has written that runs on, if it is more than at the last look: none or one. */
+export function grown(
+  job: Pick<Job, 'id' | 'version' | 'stdout_bytes' | 'stderr_bytes'>,
+  report: Report | undefined,
+) {
+  if (report?.kind !== 'running') return [];
+  const stdout_bytes = report.stdout_bytes ?? job.stdout_bytes;
+  const stderr_bytes = report.stderr_bytes ?? job.stderr_bytes;
+  const isSame = stdout_bytes === job.stdout_bytes && stderr_bytes === job.stderr_bytes;
+  return isSame ? [] : [{ id: job.id, version: job.version, stdout_bytes, stderr_bytes }];
+}

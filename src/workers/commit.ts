@@ -6,7 +6,7 @@ import type { Logger } from 'pino';
 import type { AgentPort } from '../job/agent-port.ts';
 import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobProgress, Tails } from '../job/record.ts';
-import type { Report, ReportedOutput } from '../job/report.ts';
+import { grown, type Report, type ReportedOutput } from '../job/report.ts';
 import { settle } from '../job/settle.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Contact, Target } from './contact.ts';
@@ -25,7 +25,7 @@ export type Commit = (
 ) => Promise<Job | null | false>;
 
 export function createCommit(deps: {
-  jobs: Pick<JobStore, 'transition' | 'note' | 'now'>;
+  jobs: Pick<JobStore, 'transition' | 'noteGrowth' | 'now'>;
   agents: Pick<AgentPort, 'read'>;
   contact: Pick<Contact, 'attempt'>;
   /** A job came under way on a host: it must be asked about. */
@@ -38,7 +38,8 @@ export function createCommit(deps: {
     const moment = { now: await jobs.now(), skewMs: target.health.agent?.clock_skew_ms ?? 0 };
     const move = settle(job, report, moment);
     if (!move) {
-      await noteGrowth(job, report);
+      // No change of its state, but what callers look at.
+      await jobs.noteGrowth(grown(job, report));
       return null;
     }
     const change: Change = { ...move.change, ...extra };
@@ -53,15 +54,6 @@ export function createCommit(deps: {
     if (moved.state === 'running' && job.state === 'dispatching') onFollowed(moved);
     return moved;
   };
-
-  /** How much a running job has written so far: no change of its state, but what callers look at. */
-  async function noteGrowth(job: Job, report: Report): Promise<void> {
-    if (report.kind !== 'running') return;
-    const stdout_bytes = report.stdout_bytes ?? job.stdout_bytes;
-    const stderr_bytes = report.stderr_bytes ?? job.stderr_bytes;
-    if (stdout_bytes === job.stdout_bytes && stderr_bytes === job.stderr_bytes) return;
-    await jobs.note(job, { stdout_bytes, stderr_bytes });
-  }
 
   /** The ends of the output, from the report where it carries them, else from the host. */
   async function kept(

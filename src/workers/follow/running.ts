@@ -7,7 +7,7 @@ import type { AgentPort } from '../../job/agent-port.ts';
 import type { SluiceError } from '../../job/errors.ts';
 import { nextQuestionAt, pauseMs } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
-import type { Report } from '../../job/report.ts';
+import { grown, type Report } from '../../job/report.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { RunningJob } from '../../store/jobs/glance.ts';
 import type { JobStore } from '../../store/jobs.ts';
@@ -55,13 +55,4 @@ export function createAskRunning(deps: {
 export function nextAbout(job: RunningJob, now: number, host: string, leastMs = 0): number {
   const pause = pauseMs(now - (job.dispatched_at ?? now), job.poll_interval);
   return nextQuestionAt(now, Math.max(pause, leastMs), host);
-}
-
-/** How much a job has written that runs on, if it is more than at the last look: none or one. */
-export function grown(job: RunningJob, report: Report | undefined) {
-  if (report?.kind !== 'running') return [];
-  const stdout_bytes = report.stdout_bytes ?? job.stdout_bytes;
-  const stderr_bytes = report.stderr_bytes ?? job.stderr_bytes;
-  const isSame = stdout_bytes === job.stdout_bytes && stderr_bytes === job.stderr_bytes;
-  return isSame ? [] : [{ id: job.id, version: job.version, stdout_bytes, stderr_bytes }];
 }

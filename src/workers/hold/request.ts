@@ -7,13 +7,13 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { AgentPort, DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { FIRST_PAUSE_MS } from '../../job/pace.ts';
+import { grown } from '../../job/report.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
 import type { RunningJob } from '../../store/jobs/glance.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
-import { grown } from '../follow/running.ts';
 
 /** How long one request is held, in seconds: below what proxies and firewalls drop. */
 const HELD_SECONDS = 25;
