@@ -40,7 +40,8 @@ end
 
 /**
  * Lua: `spend(key, now, interval, tolerance, class, most)` takes up to `most` tokens for a class and returns how
- * many it got, and in how many ms to ask again if it wanted more.
+ * many it got, in how many ms to ask again if it wanted more, and for how many ms the last one is good: a request that
+ * is sent by its theoretical arrival time leaves the bucket within its bounds, a later one would come on top of others.
  *
  * The hash holds `tat`, the theoretical arrival time of the next request at the even pace of `interval`; `clock`, the
  * virtual time of the sharing; and for each class its virtual finish and until when it counts as waiting.
@@ -49,7 +50,7 @@ export const SPEND_LUA = `
 ${TAT_LUA}
 local SHARES = {start = 3, follow = 2, read = 1}
 local function spend(key, now, interval, tolerance, class, most)
-  if interval == 0 then return most, 0 end
+  if interval == 0 then return most, 0, 0 end
   local held = redis.call('HMGET', key, 'tat', 'clock', 'start', 'follow', 'read',
     'start_waits', 'follow_waits', 'read_waits')
   for i = 1, 8 do held[i] = tonumber(held[i] or 0) end
@@ -59,7 +60,7 @@ local function spend(key, now, interval, tolerance, class, most)
   local waits = {start = held[6], follow = held[7], read = held[8]}
   -- Who waited at another pace asks again.
   if is_repaced then waits = {start = 0, follow = 0, read = 0} end
-  local granted, wait = 0, 0
+  local granted, wait, good = 0, 0, 0
   while granted < most do
     local at = math.max(tat, now)
     if at - now > tolerance then
@@ -77,6 +78,7 @@ local function spend(key, now, interval, tolerance, class, most)
       break
     end
     tat = at + interval
+    good = math.floor(at - now)
     virtual = mine
     finish[class] = mine + 1 / SHARES[class]
     granted = granted + 1
@@ -85,7 +87,7 @@ local function spend(key, now, interval, tolerance, class, most)
   redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'interval', interval, 'clock', string.format('%.6f', virtual),
     class, string.format('%.6f', finish[class]), class .. '_waits', waits[class])
   redis.call('EXPIRE', key, math.ceil(math.max(tat - now, 0) / 1000) + ${KEPT_SECONDS})
-  return granted, wait
+  return granted, wait, good
 end
 `;
 

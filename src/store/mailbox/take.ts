@@ -27,10 +27,12 @@ export interface Claim {
   place: string;
   /** Names the slots of one take, so that nobody frees a slot that the same job holds by a later one. */
   token: string;
+  /** How long what was paid for its first request is good, in ms from the take; see `budget.ts`. */
+  paidForMs: number;
 }
 
 /** The slot that a start holds; see `slots.ts` for the others. */
-export function holderOf({ place, token }: Claim): string {
+export function holderOf({ place, token }: Pick<Claim, 'place' | 'token'>): string {
   return `start:${token}:${place}`;
 }
 
@@ -69,7 +71,7 @@ const DRAINING_MS = 3_600_000;
  * ARGV 1 host 2 max_requests 3 max_jobs or -1 4 interval and 5 tolerance of the rate in ms (0: none)
  *      6 lease in ms 7 the most to take 8 token of the new slots 9 the host's revision 10.. slots to free
  * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or "",
- * the host's revision}.
+ * the host's revision, for how long each place's token is good in ms}.
  */
 const takeScript = defineScript(`
 ${PLACES_LUA}
@@ -116,10 +118,10 @@ local free = math.min(math.max(1, max - 1) - starts, max - #holders)
 local jobs_left = math.huge
 if ARGV[3] ~= '-1' then jobs_left = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[5]) - under_way end
 
-local places, limit, look = {}, '', -1
+local places, paid, limit, look = {}, {}, '', -1
 while true do
   local head = next_up(count)
-  local place, score = head[1], tonumber(head[2])
+  local place, score, good = head[1], tonumber(head[2]), 0
   if not place then break end
   if revision ~= tonumber(ARGV[9]) then
     -- The limits that the caller brought are old.
@@ -137,13 +139,14 @@ while true do
   elseif #places >= most then
     look = now + ${LOOK_MS}
   else
-    local granted, wait = spend(KEYS[7], now, tonumber(ARGV[4]), tonumber(ARGV[5]), 'start', 1)
+    local granted, wait
+    granted, wait, good = spend(KEYS[7], now, tonumber(ARGV[4]), tonumber(ARGV[5]), 'start', 1)
     if granted == 0 then limit, look = 'rate', now + wait end
   end
   if look ~= -1 then break end
   redis.call('ZREM', KEYS[2], place)
   redis.call('ZADD', KEYS[4], now + ARGV[6], 'start:' .. ARGV[8] .. ':' .. place)
-  places[#places + 1] = place
+  places[#places + 1], paid[#paid + 1] = place, good
   count = mark_served(place, score, count)
   free = free - 1
   starts = starts + 1
@@ -163,7 +166,7 @@ if later > 0 then
 end
 if look == -1 and starts > 0 then look = now + ARGV[6] end
 if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
-return {places, ready + later, look == -1 and -1 or look - now, limit, revision}
+return {places, ready + later, look == -1 and -1 or look - now, limit, revision, paid}
 `);
 
 export async function take(
@@ -174,7 +177,7 @@ export async function take(
 ): Promise<Taken> {
   const token = randomUUID().slice(0, 8);
   const { intervalMs, toleranceMs } = bucketOf(limits.rate);
-  const [places, waiting, lookInMs, limit, revision] = (await takeScript(
+  const [places, waiting, lookInMs, limit, revision, paid] = (await takeScript(
     redis,
     [
       keys.mailbox(host),
@@ -198,9 +201,9 @@ export async function take(
       seen,
       ...settled.map(holderOf),
     ],
-  )) as [string[], number, number, Limit | '', number];
+  )) as [string[], number, number, Limit | '', number, number[]];
   return {
-    claims: places.map((place) => ({ id: idAt(place), place, token })),
+    claims: places.map((place, i) => ({ id: idAt(place), place, token, paidForMs: paid[i] ?? 0 })),
     waiting,
     lookInMs: lookInMs === -1 ? null : lookInMs,
     limit: limit === '' ? null : limit,

@@ -151,11 +151,11 @@ export function createDrain(deps: {
   /** @returns whether the slot may be freed: it was not given back with its job, nor left to its lease */
   async function startOne(target: Target, facts: AgentFacts, claim: Claim, alone: boolean): Promise<boolean> {
     const host = target.name;
-    const claimedAt = performance.now();
+    const paidUntil = performance.now() + claim.paidForMs;
     try {
       const renew = () => mailbox.renew(host, claim, LEASE_MS);
       const { againInMs } = await whileRenewing(renew, () =>
-        start(target, facts, claim.id, { alone, claimedAt }),
+        start(target, facts, claim.id, { alone, paidUntil }),
       );
       if (againInMs !== null) await mailbox.giveBack(host, claim, againInMs);
       return againInMs === null;

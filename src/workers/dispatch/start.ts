@@ -22,10 +22,10 @@ import type { StartFailure } from './failure.ts';
 const HELD_START_SECONDS = { sync: 2, async: 0.3, tmux: 0.3 } as const;
 
 /**
- * How long the token that a claim paid is good for, in ms. What was held up in between (a ping, the launcher's probe)
- * would else go out together with the next ones, beyond what a strict rate allows.
+ * How much longer than it is paid for a start may take until it is sent, in ms. What was held up for longer (by a ping,
+ * by the launcher's probe) would go out together with the next ones, beyond what a strict rate allows, and pays again.
  */
-const TOKEN_MS = 100;
+const GRACE_MS = 100;
 
 /** `againInMs` null: the job needs no further start. */
 export type Start = (
@@ -34,8 +34,8 @@ export type Start = (
   id: string,
   options: {
     alone: boolean;
-    /** When its claim paid for the start, by `performance.now()`. */
-    claimedAt: number;
+    /** Until when its claim has paid for the start, by `performance.now()`. */
+    paidUntil: number;
   },
 ) => Promise<{ againInMs: number | null }>;
 
@@ -53,15 +53,15 @@ export function createStart(deps: {
 }): Start {
   const { jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log } = deps;
 
-  return async (target, facts, id, { alone, claimedAt }) => {
+  return async (target, facts, id, { alone, paidUntil }) => {
     // Not `get`, which asks for the time of its next question, too: what waits has none.
     const [job] = await jobs.getMany([id]);
-    if (job?.state === 'queued') return firstStart(target, facts, job, alone, claimedAt);
+    if (job?.state === 'queued') return firstStart(target, facts, job, alone, paidUntil);
     if (job?.state === 'dispatching') return startAgain(target, job);
     return { againInMs: null };
   };
 
-  async function firstStart(target: Target, facts: AgentFacts, job: Job, alone: boolean, claimedAt: number) {
+  async function firstStart(target: Target, facts: AgentFacts, job: Job, alone: boolean, paidUntil: number) {
     if (await deadline.passedBeforeStart(job)) return { againInMs: null };
     const refusal = refused(job, openEnv(job), facts, target.launcher);
     if (refusal) {
@@ -90,7 +90,7 @@ export function createStart(deps: {
     });
     if (!dispatching) return { againInMs: null };
     const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
-    const paid = performance.now() - claimedAt < TOKEN_MS;
+    const paid = performance.now() < paidUntil + GRACE_MS;
     return send(target, dispatching, { again: false, waitSeconds, paid });
   }
 
