@@ -86,7 +86,7 @@ export async function startApi({
   const { onHostChange, onRequest } = metrics;
   const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns, onHostChange });
   const admin = config.apiKey === null ? undefined : adminOf(config.apiKey, config.callbackSecret);
-  const feed = await createFeed({ redis, subscriber, keys });
+  const feed = await createFeed({ redis, subscriber, keys, hears: 'everything' });
   const agents = createAgentPort({ onRequest });
   const rules = createAddressRules(config.webhooks);
 

@@ -45,9 +45,23 @@ export interface Feed {
   close(): Promise<void>;
 }
 
+/** What workers wake up by. They hear of nothing else: of a fleet's changes each process would read every one. */
+const WORK = new Set<State>(['queued', 'running']);
+
+/** Where a job's change to `state` is announced. */
+export function channelOf(keys: Keys, state: State): string {
+  return WORK.has(state) ? keys.workChanges : keys.changes;
+}
+
 /** @param subscriber a connection of its own, for blocking use: a subscribed one takes no other commands */
-export async function createFeed(deps: { redis: Redis; subscriber: Redis; keys: Keys }): Promise<Feed> {
-  const { redis, subscriber, keys } = deps;
+export async function createFeed(deps: {
+  redis: Redis;
+  subscriber: Redis;
+  keys: Keys;
+  /** Which announcements are heard: all, or jobs' that begin to wait or to run. */
+  hears: 'everything' | 'work';
+}): Promise<Feed> {
+  const { redis, subscriber, keys, hears } = deps;
   const changed = new Set<(change: JobChange) => void>();
   const hostsChanged = new Set<() => void>();
   const gaps = new Set<() => void>();
@@ -62,7 +76,7 @@ export async function createFeed(deps: { redis: Redis; subscriber: Redis; keys: 
   subscriber.on('ready', () => {
     for (const listener of gaps) listener();
   });
-  await subscriber.subscribe(keys.changes);
+  await subscriber.subscribe(keys.workChanges, ...(hears === 'everything' ? [keys.changes] : []));
 
   return {
     onChange: (listener) => listen(changed, listener),

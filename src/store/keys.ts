@@ -34,7 +34,8 @@ export function createKeys(prefix: string) {
     idempotency: (owner: string, digest: string) => `${prefix}:idempotency:${owner}:${digest}`,
     /** STREAM of all changes, bounded. */
     events: `${prefix}:events`,
-    /** Channel on which each change is announced. */
+    /** Channels on which changes are announced: what workers act on (a job waits, or runs), and everything else. */
+    workChanges: `${prefix}:changes:work`,
     changes: `${prefix}:changes`,
     /** ZSET of registered names. */
     hosts: `${prefix}:hosts`,

@@ -108,7 +108,7 @@ export async function startWorkers({
   const followed = createFollowed(stored);
   const inSlot = createInSlot({ slots: createSlotStore(stored) });
   const leases = createLeases(stored);
-  const feed = await createFeed({ redis, subscriber, keys });
+  const feed = await createFeed({ redis, subscriber, keys, hears: 'work' });
   const agents = createAgentPort({ onRequest });
 
   const budget = createBudget({ ...stored, onWait: (what) => onLimited('rate', what) });

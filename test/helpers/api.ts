@@ -47,7 +47,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
   const sealer = createSealer(Buffer.alloc(32, 7));
   const jobs = createJobStore({ redis, keys, onTold: () => {}, onFreed: () => {} });
   const hosts = createHostStore({ redis, keys, sealer, patterns: [] });
-  const feed = await createFeed({ redis, subscriber, keys });
+  const feed = await createFeed({ redis, subscriber, keys, hears: 'everything' });
   const slots = createSlotStore({ redis, keys });
   const agents = createAgentPort();
   const admin = { token: ADMIN_TOKEN, callbackSecret: 'whsec_dGhlIHNlY3JldCBvZiB0aGUgYWRtaW4gY2FsbGJhY2s=' };

@@ -99,7 +99,7 @@ test('Last-Event-ID resumes among jobs and hosts alike', async () => {
 
 test('whoever listens for jobs is not told of hosts', async () => {
   const subscriber = connectForBlocking(parseRedisUrl(redis.url), 'test-jobs');
-  const feed = await createFeed({ redis: api.redis, subscriber, keys: api.keys });
+  const feed = await createFeed({ redis: api.redis, subscriber, keys: api.keys, hears: 'everything' });
   const jobs: JobChange[] = [];
   let hosts = 0;
   feed.onChange((change) => void jobs.push(change));

@@ -48,7 +48,7 @@ it('requests, what never gives up, and announcements go on after a failover that
   for (const client of clients) client.on('error', () => undefined);
   try {
     await Promise.all(clients.map((client) => client.connect()));
-    const feed = await createFeed({ redis: blocking, subscriber, keys });
+    const feed = await createFeed({ redis: blocking, subscriber, keys, hears: 'everything' });
     const heard: string[] = [];
     feed.onChange(({ id }) => heard.push(id));
     const primary = await redis.primaryPort();

@@ -3,6 +3,7 @@
  * it the job cannot be forgotten; a missing wake-up is only late, because the host is armed.
  */
 import { type Job, type JobProgress, type JobRequest, NOT_STARTED } from '../../job/record.ts';
+import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import { placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
@@ -83,7 +84,7 @@ export async function accept(
       request.not_before ?? 0,
       request.start_deadline_seconds * 1000,
       idempotency ? claimOf(id, idempotency.fingerprint) : '',
-      keys.changes,
+      channelOf(keys, 'queued'),
       placeOf(request),
       hostPrint ?? '',
     ],

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Change } from '../../job/move.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
+import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import { PLACES_LUA, placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
@@ -145,7 +146,7 @@ export async function transition(
       ...from.map((state) => keys.jobsByState(state)),
     ],
     [
-      JSON.stringify(instructions(job, from, to, change, keys.changes)),
+      JSON.stringify(instructions(job, from, to, change, channelOf(keys, to))),
       change.tails?.stdout ?? '',
       change.tails?.stderr ?? '',
       change.output?.stdout ?? '',
