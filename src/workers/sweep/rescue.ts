@@ -7,6 +7,7 @@ import type { Job } from '../../job/record.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
+import { LEASE_MS } from '../../store/renewal.ts';
 import type { Contact } from '../contact.ts';
 import type { Silence } from '../follow/silence.ts';
 
@@ -41,7 +42,10 @@ export function createRescue(deps: {
     // All of a page at once: one round trip after the other would take minutes where many are stranded.
     const rescued = await Promise.all(
       page.jobs.map(async (job) => {
-        if (state === 'dispatching') await giveUpIfSilent(job);
+        if (state === 'dispatching') {
+          if (await isJustSent(job)) return [];
+          await giveUpIfSilent(job);
+        }
         return (await mailbox.rescue(job)) ? [job] : [];
       }),
     );
@@ -52,6 +56,11 @@ export function createRescue(deps: {
     }
     await Promise.all([...hosts].map((host) => wake.dispatch(host)));
     return page.after;
+  }
+
+  /** Its start is under way in a slot, or will be again once that has expired. */
+  async function isJustSent({ dispatched_at }: Job): Promise<boolean> {
+    return dispatched_at !== null && (await jobs.now()) < dispatched_at + 2 * LEASE_MS;
   }
 
   /** A start whose host never came back: nobody asks about it, so nobody else would notice. */
