@@ -12,6 +12,7 @@ import { readRedisTls } from './config/redis-tls.ts';
 import { parseRedisUrl, type RedisAddress } from './config/redis-url.ts';
 import { type LOG_LEVELS, Settings } from './config/schema.ts';
 import { fromEnvironment, fromYaml, type Mistake, type Source, unknownVariables } from './config/sources.ts';
+import { type CrashAt, parseCrashAt } from './job/crash-points.ts';
 import type { AddressPattern } from './job/host.ts';
 
 export interface Config {
@@ -34,6 +35,8 @@ export interface Config {
   dispatchConcurrency: number;
   pollConcurrency: number;
   logLevel: (typeof LOG_LEVELS)[number];
+  /** For tests: where the process kills itself; null: nowhere. */
+  crashAt: CrashAt | null;
   webhooks: { allow: string[]; deny: string[]; scheduleSeconds: number[]; timeoutMs: number };
   addressPatterns: AddressPattern[];
   /** Environment variables that look like settings and are none; for a warning at start. */
@@ -162,6 +165,7 @@ function toConfig(
     dispatchConcurrency: values.dispatch_concurrency,
     pollConcurrency: values.poll_concurrency,
     logLevel: values.log_level,
+    crashAt: parseCrashAt(values.dangerously_crash_at ?? ''),
     webhooks: {
       allow: webhooks.allow,
       deny: webhooks.deny,

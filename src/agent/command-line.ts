@@ -2,11 +2,12 @@
  * Runs the agent as a process: the entry of the one-file bundle, and `node src/agent/command-line.ts`.
  *
  *   --listen HOST:PORT --data DIR --token-file FILE [--policy FILE] [--cgroup DIR|own] [--max-jobs N]
- *   [--boot-id-file FILE]
+ *   [--boot-id-file FILE] [--dangerously-crash-at POINT[:N]]
  *
  * The first line on stdout is `listening HOST:PORT fingerprint HEX`. SIGTERM and SIGINT stop it; jobs go on.
  */
 import { parseArgs } from 'node:util';
+import { type CrashAt, parseCrashAt, unknownCrashPoint } from '../job/crash-points.ts';
 import { createJsonLog } from './log.ts';
 import { startAgent } from './main.ts';
 
@@ -22,6 +23,8 @@ async function main(): Promise<void> {
       cgroup: { type: 'string' },
       'max-jobs': { type: 'string' },
       'boot-id-file': { type: 'string' },
+      // For tests only; see docs/crash-points.md.
+      'dangerously-crash-at': { type: 'string' },
     },
   });
   const agent = await startAgent({
@@ -32,6 +35,7 @@ async function main(): Promise<void> {
     ...(values.cgroup !== undefined && { cgroup: values.cgroup }),
     ...(values['max-jobs'] !== undefined && { maxJobs: positive(values['max-jobs']) }),
     ...(values['boot-id-file'] !== undefined && { bootIdFile: values['boot-id-file'] }),
+    ...(values['dangerously-crash-at'] !== undefined && { crashAt: crashAt(values['dangerously-crash-at']) }),
     log: createJsonLog((line) => process.stderr.write(line)),
   });
   process.stdout.write(`listening ${agent.address} fingerprint ${agent.fingerprint}\n`);
@@ -43,6 +47,12 @@ async function main(): Promise<void> {
 function positive(text: string): number {
   if (!/^[1-9]\d{0,6}$/.test(text)) throw new Error(`--max-jobs takes a positive number, not ${text}`);
   return Number(text);
+}
+
+function crashAt(text: string): CrashAt {
+  const at = parseCrashAt(text);
+  if (!at) throw new Error(`--dangerously-crash-at ${unknownCrashPoint()}`);
+  return at;
 }
 
 main().catch((error: Error) => {

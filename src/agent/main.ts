@@ -2,11 +2,13 @@
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as pause } from 'node:timers/promises';
+import type { CrashAt } from '../job/crash-points.ts';
 import { PROTOCOL } from '../protocol/agent.ts';
 import { findAbilities } from './abilities.ts';
 import { createAccept } from './accept.ts';
 import { createCancel } from './cancel.ts';
 import { loadOrMakeCertificate } from './certificate.ts';
+import { createCrashPoints } from './crash-points.ts';
 import { createFollow } from './follow.ts';
 import { createHttpServer } from './http-server.ts';
 import { takeLock } from './lock.ts';
@@ -42,6 +44,8 @@ export interface AgentOptions {
   maxJobs?: number;
   /** Where the kernel says which boot this is. */
   bootIdFile?: string;
+  /** For tests: where the process kills itself. */
+  crashAt?: CrashAt;
   log: Logger;
 }
 
@@ -59,7 +63,8 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const { log } = options;
   const [host, port] = splitAddress(options.listen);
   const policy = loadPolicy(options.policyFile);
-  const spool = openSpool(options.dataDir);
+  const points = createCrashPoints(options.crashAt ?? null, () => process.kill(process.pid, 'SIGKILL'));
+  const spool = points.spool(openSpool(options.dataDir));
   const releaseLock = takeLock(join(options.dataDir, 'lock'), readBootId(options.bootIdFile));
   const isToken = createTokenCheck(loadOrMakeToken(options.tokenFile));
   const tls = await loadOrMakeCertificate(join(options.dataDir, 'tls'));
@@ -68,15 +73,15 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
   const scripts = installScripts(spool.binDir);
   const closing = new AbortController();
 
-  const registry = createRegistry();
+  const registry = points.registry(createRegistry());
   const inTurn = createTurns();
   const { jobDir, storeId, runDir } = spool;
-  const supervisor = createSupervisor({ scripts, jobDir, log });
-  const follow = createFollow({ registry, supervisor, jobDir, bootId, log });
+  const supervisor = points.supervisor(createSupervisor({ scripts, jobDir, log }));
+  const follow = points.follow(createFollow({ registry, supervisor, jobDir, bootId, log }), jobDir);
   const plan = createPlanner({ abilities, policy, storeId, bootId, runDir });
   const maxJobs = options.maxJobs ?? 1000;
   const accept = createAccept({ spool, registry, supervisor, plan, follow, scripts, maxJobs, inTurn, log });
-  const cancel = createCancel({ spool, registry, supervisor, follow, inTurn, bootId, log });
+  const cancel = points.cancel(createCancel({ spool, registry, supervisor, follow, inTurn, bootId, log }));
   const ping = () => ({
     status: 'ok',
     time: new Date().toISOString(),

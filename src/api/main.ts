@@ -26,6 +26,7 @@ import { createSlotStore } from '../store/slots.ts';
 import { createVitals } from '../store/vitals.ts';
 import { createEndpointStore } from '../store/webhooks.ts';
 import { type ApiDeps, buildApp } from './app.ts';
+import { createCrashPoints } from './crash-points.ts';
 
 export interface RunningApi {
   /** Where it is found on this machine, such as `http://127.0.0.1:8080`. */
@@ -37,7 +38,7 @@ export interface RunningApi {
 export interface ApiProgramDeps {
   config: Pick<
     Config,
-    'prefix' | 'listen' | 'tls' | 'apiKey' | 'callbackSecret' | 'addressPatterns' | 'webhooks'
+    'prefix' | 'listen' | 'tls' | 'apiKey' | 'callbackSecret' | 'addressPatterns' | 'webhooks' | 'crashAt'
   >;
   version: string;
   redisAddress: RedisAddress;
@@ -73,7 +74,8 @@ export async function startApi({
 
   const stored = { redis, keys };
   const queues = createQueues(producer, keys.queuePrefix);
-  const { wake } = queues;
+  const points = createCrashPoints(config.crashAt, () => process.kill(process.pid, 'SIGKILL'));
+  const wake = points.wake(queues.wake);
   const onTold = () => {
     wake.deliver().catch(({ message }: Error) => log.warn({ reason: message }, 'deliver.not_woken'));
   };
@@ -82,7 +84,7 @@ export async function startApi({
       .dispatch(host)
       .catch(({ message }: Error) => log.warn({ host, reason: message }, 'dispatch.not_woken'));
   };
-  const jobs = createJobStore({ ...stored, onTold, onFreed });
+  const jobs = points.jobs(createJobStore({ ...stored, onTold, onFreed }));
   const { onHostChange, onRequest } = metrics;
   const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns, onHostChange });
   const admin = config.apiKey === null ? undefined : adminOf(config.apiKey, config.callbackSecret);
@@ -106,6 +108,7 @@ export async function startApi({
     refuseCallback: createUrlCheck({ rules, isAgentAddress: (address) => hosts.isAgentAddress(address) }),
   });
 
+  points.app(app);
   metrics.watch(createVitals(stored).read);
 
   async function close(): Promise<void> {

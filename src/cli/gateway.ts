@@ -35,7 +35,9 @@ export async function joinGateway(config: Config): Promise<Gateway> {
 }
 
 /** JSON lines on stdout, for whatever collects logs; on a terminal, lines for the person who looks at it. */
-export async function createLog(config: Pick<Config, 'logLevel' | 'unknownVariables'>): Promise<Logger> {
+export async function createLog(
+  config: Pick<Config, 'logLevel' | 'unknownVariables' | 'crashAt'>,
+): Promise<Logger> {
   const options = {
     level: config.logLevel,
     base: null,
@@ -46,6 +48,12 @@ export async function createLog(config: Pick<Config, 'logLevel' | 'unknownVariab
     ? pino(options, (await import('pino-pretty')).build({ singleLine: true }))
     : pino(options);
   for (const variable of config.unknownVariables) log.warn({ variable }, 'config.unknown_variable');
+  if (config.crashAt) {
+    log.warn(
+      config.crashAt,
+      'SLUICE_CRASH_AT IS SET: this process kills itself at that step; it is for tests only',
+    );
+  }
   return log;
 }
 

@@ -1,6 +1,7 @@
 /** The forms of settings that a type alone does not tell: each says in one phrase what it must look like. */
 import { isIP } from 'node:net';
 import Type, { type TStringOptions } from 'typebox';
+import { parseCrashAt, unknownCrashPoint } from '../job/crash-points.ts';
 import { parseRedisUrl } from './redis-url.ts';
 
 /** `host:port`; an IPv6 address stands in brackets. Port 0 is any free one. */
@@ -63,6 +64,11 @@ export function webhookSecret(options: TStringOptions) {
     },
     () => 'must be whsec_ and 24 to 64 bytes in base64',
   );
+}
+
+/** A step of `job/crash-points.ts`, as `POINT` or `POINT:NTH`. */
+export function crashPoint(options: TStringOptions) {
+  return Type.Refine(Type.String(options), (text) => parseCrashAt(text) !== null, unknownCrashPoint);
 }
 
 export function splitHostAndPort(text: string): { host: string; port: number } | null {

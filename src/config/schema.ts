@@ -7,6 +7,7 @@
 import Type, { type Static } from 'typebox';
 import {
   addressPattern,
+  crashPoint,
   hostAndPort,
   network,
   redisUrl,
@@ -222,6 +223,14 @@ export const Settings = Type.Object(
     log_level: Type.Enum(
       [...LOG_LEVELS],
       setting('SLUICE_LOG_LEVEL', `How much is logged: ${LOG_LEVELS.join(', ')}`, { default: 'info' }),
+    ),
+    dangerously_crash_at: Type.Optional(
+      crashPoint(
+        setting(
+          'SLUICE_CRASH_AT',
+          'For tests only: kills the own process at a step, see [crash-points.md](crash-points.md)',
+        ),
+      ),
     ),
     webhooks: Webhooks,
     address_patterns: Type.Array(AddressPattern, {

@@ -11,6 +11,7 @@ import type { Keys } from '../store/keys.ts';
 import type { Redis } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createEndpointStore } from '../store/webhooks.ts';
+import type { CrashPoints } from './crash-points.ts';
 import type { AttemptDeps } from './deliver/attempt.ts';
 import { createDeliverer } from './deliver.ts';
 
@@ -31,10 +32,11 @@ export function createDelivery(deps: {
     apiKey: string | null;
     callbackSecret: string | null;
   };
+  points: Pick<CrashPoints, 'deliveries' | 'sender'>;
   onAttempted: AttemptDeps['onAttempted'];
   log: Logger;
 }) {
-  const { redis, keys, jobs, hosts, sealer, config, onAttempted, log } = deps;
+  const { redis, keys, jobs, hosts, sealer, config, points, onAttempted, log } = deps;
   const { timeoutMs, scheduleSeconds } = config.webhooks;
   const admin =
     config.apiKey === null
@@ -48,9 +50,9 @@ export function createDelivery(deps: {
     totalMs: timeoutMs,
   });
   const deliverer = createDeliverer({
-    deliveries: createDeliveryStore({ redis, keys }),
+    deliveries: points.deliveries(createDeliveryStore({ redis, keys })),
     endpoints: createEndpointStore({ redis, keys, sealer }),
-    sender,
+    sender: points.sender(sender),
     callbackSecret: (owner) => apiKeys.callbackSecret(owner),
     view: async (job) => jobView(job, { tails: await jobs.tails(job.id) }),
     schedule: { pausesSeconds: scheduleSeconds, random: Math.random },

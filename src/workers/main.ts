@@ -25,6 +25,7 @@ import { createSlotStore } from '../store/slots.ts';
 import { createVitals } from '../store/vitals.ts';
 import { createCommit } from './commit.ts';
 import { createContact } from './contact.ts';
+import { createCrashPoints } from './crash-points.ts';
 import { createDelivery } from './delivery.ts';
 import { createEffort } from './dispatch/effort.ts';
 import { createDispatch } from './dispatch.ts';
@@ -60,6 +61,7 @@ export interface WorkersDeps {
     | 'webhooks'
     | 'apiKey'
     | 'callbackSecret'
+    | 'crashAt'
   >;
   redisAddress: RedisAddress;
   sealer: Sealer;
@@ -96,20 +98,24 @@ export async function startWorkers({
   const vitals = createVitals({ redis: producer, keys });
   metrics.watch(vitals.read);
 
-  const { wake, schedules, nudge, isCrowded, close: closeQueues } = createQueues(producer, keys.queuePrefix);
+  const points = createCrashPoints(config.crashAt, () => process.kill(process.pid, 'SIGKILL'));
+  const { wake, nudge, isCrowded, close: closeQueues, ...queues } = createQueues(producer, keys.queuePrefix);
+  const schedules = points.schedules(queues.schedules);
   const stored = { redis, keys };
-  const onTold = () => void wake.deliver().catch((err: unknown) => log.warn({ err }, 'deliver.not_woken'));
+  const onTold = points.onTold(
+    () => void wake.deliver().catch((err: unknown) => log.warn({ err }, 'deliver.not_woken')),
+  );
   const onFreed = (host: string) =>
     void wake.dispatch(host).catch((err: unknown) => log.warn({ host, err }, 'dispatch.not_woken'));
-  const jobs = createJobStore({ ...stored, onTold, onFreed });
+  const jobs = points.jobs(createJobStore({ ...stored, onTold, onFreed }));
   const { onHostChange, onRequest, onLimited } = metrics;
   const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns, onHostChange });
-  const mailbox = createMailbox(stored);
+  const mailbox = points.mailbox(createMailbox(stored));
   const followed = createFollowed(stored);
   const inSlot = createInSlot({ slots: createSlotStore(stored) });
-  const leases = createLeases(stored);
+  const leases = points.leases(createLeases(stored));
   const feed = await createFeed({ redis, subscriber, keys, hears: 'work' });
-  const agents = createAgentPort({ onRequest });
+  const agents = points.agents(createAgentPort({ onRequest }));
 
   const budget = createBudget({ ...stored, onWait: (what) => onLimited('rate', what) });
   const effort = createEffort();
@@ -157,7 +163,7 @@ export async function startWorkers({
     }),
   ];
   const { onAttempted } = workerMetrics;
-  const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, onAttempted, log });
+  const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, points, onAttempted, log });
   const sweep = createSweep({
     ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
     rescue: createRescue({ jobs, mailbox, wake, contact, silence, log }),

@@ -16,6 +16,7 @@ export const TEST_CONFIG: WorkersDeps['config'] = {
   addressPatterns: [],
   apiKey: null,
   callbackSecret: null,
+  crashAt: null,
   webhooks: { allow: ['127.0.0.0/8'], deny: [], scheduleSeconds: [0, 1, 1, 1], timeoutMs: 2_000 },
 };
 

@@ -28,6 +28,7 @@ const CONFIG: ApiProgramDeps['config'] = {
   tls: null,
   apiKey: 'the-admin',
   callbackSecret: null,
+  crashAt: null,
   addressPatterns: [],
   webhooks: { allow: [], deny: [], scheduleSeconds: [], timeoutMs: 1_000 },
 };
