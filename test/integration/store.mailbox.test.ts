@@ -257,6 +257,13 @@ describe('max_jobs', () => {
 });
 
 describe('rate', () => {
+  it('is paid by each start until its turn would have come at the even pace', async () => {
+    await fill('paid', 4);
+    const rate = { limit: 60, period_seconds: 60, burst: 3 };
+    const { claims } = await take('paid', { max_requests: 64, rate });
+    expect(claims.map(({ paidForMs }) => paidForMs)).toEqual([0, 1_000, 2_000]);
+  });
+
   it('gives as many starts as the bucket has tokens, and says when the next one comes', async () => {
     await fill('slow', 10);
     const rate = { limit: 60, period_seconds: 60, burst: 2 };
