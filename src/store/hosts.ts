@@ -100,7 +100,7 @@ export function createHostStore(deps: {
     async isAgentAddress(address) {
       return (await redis.exists(keys.hostAddress(address))) === 1;
     },
-    openToken: (host) => sealer.open(host.sealed_token, hostPlace(host.name)),
+    openToken: recall.opening((host) => sealer.open(host.sealed_token, hostPlace(host.name))),
     async jobCounts(name) {
       const pipeline = redis.pipeline();
       pipeline.zcard(keys.mailbox(name)).zcard(keys.ready(name)).zcard(keys.activeJobs(name));

@@ -37,6 +37,8 @@ export interface Mailbox {
   giveBack(host: string, claim: Claim, delayMs: number): Promise<void>;
   /** Has a mailbox looked at after `delayMs` only. */
   putOff(host: string, delayMs: number): Promise<void>;
+  /** Those of the jobs that do not wait in their hosts' mailboxes: in somebody's hands, over by now, or in nobody's. */
+  withoutPlace(jobs: readonly Job[]): Promise<Job[]>;
   /** Puts a job back that is in nobody's hands, not before its `not_before`; what waits or is in a slot is left alone. */
   rescue(job: Job): Promise<boolean>;
   /** Hosts whose mailbox should have been looked at `lateMs` ago. */
@@ -61,6 +63,17 @@ redis.call('ZADD', KEYS[2], due, ARGV[2])
 redis.call('ZADD', KEYS[3], 'LT', due, ARGV[4])
 redis.call('HSET', KEYS[4], 'again:' .. id_at(ARGV[2]), 1)
 return 1
+`);
+
+/** KEYS for each place its mailbox and its ready set ARGV the places. Returns the numbers of those in neither. */
+const withoutPlaceScript = defineScript(`
+local found = {}
+for i, place in ipairs(ARGV) do
+  if not redis.call('ZSCORE', KEYS[2 * i - 1], place) and not redis.call('ZSCORE', KEYS[2 * i], place) then
+    found[#found + 1] = i
+  end
+end
+return found
 `);
 
 /**
@@ -110,6 +123,12 @@ export function createMailbox(stored: { redis: Redis; keys: Keys }): Mailbox {
     },
     async putOff(host, delayMs) {
       await putOffScript(redis, [keys.armed], [host, delayMs]);
+    },
+    async withoutPlace(jobs) {
+      if (jobs.length === 0) return [];
+      const where = jobs.flatMap(({ host }) => [keys.mailbox(host), keys.ready(host)]);
+      const found = (await withoutPlaceScript(redis, where, jobs.map(placeOf))) as number[];
+      return found.map((i) => jobs[i - 1] as Job);
     },
     async rescue(job) {
       const { host } = job;

@@ -17,6 +17,8 @@ export interface Recall {
   remembered(name: string): SeenHost | null;
   remember(name: string, host: HostConfig, text: string): SeenHost;
   forget(name: string): void;
+  /** The same, which opens a host's token once and not with every look at the host. */
+  opening(open: (host: HostConfig) => string): (host: HostConfig) => string;
 }
 
 /** More hosts than one gateway serves; then all are read anew. */
@@ -33,6 +35,17 @@ export function createRecall(): Recall {
       return one;
     },
     forget: (name) => void seen.delete(name),
+    opening(open) {
+      const opened = new Map<string, { sealed: string; token: string }>();
+      return (host) => {
+        const known = opened.get(host.name);
+        if (known?.sealed === host.sealed_token) return known.token;
+        const token = open(host);
+        if (opened.size >= MOST) opened.clear();
+        opened.set(host.name, { sealed: host.sealed_token, token });
+        return token;
+      };
+    },
   };
 }
 

@@ -26,7 +26,7 @@ export interface Rescue {
 
 export function createRescue(deps: {
   jobs: Pick<JobStore, 'list' | 'now'>;
-  mailbox: Pick<Mailbox, 'rescue'>;
+  mailbox: Pick<Mailbox, 'rescue' | 'withoutPlace'>;
   wake: Pick<Wake, 'dispatch'>;
   contact: Pick<Contact, 'target'>;
   silence: Pick<Silence, 'ofHost'>;
@@ -39,15 +39,12 @@ export function createRescue(deps: {
   /** @returns the page after */
   async function rescuePage(state: 'dispatching' | 'queued', after: string | null): Promise<string | null> {
     const page = await jobs.list({ state: [state] }, { size: PAGE, ...(after !== null && { after }) });
+    const candidates = state === 'queued' ? page.jobs : await sentLongAgo(page.jobs);
     // All of a page at once: one round trip after the other would take minutes where many are stranded.
+    if (state === 'dispatching') await Promise.all(candidates.map(giveUpIfSilent));
+    const stranded = await mailbox.withoutPlace(candidates);
     const rescued = await Promise.all(
-      page.jobs.map(async (job) => {
-        if (state === 'dispatching') {
-          if (await isJustSent(job)) return [];
-          await giveUpIfSilent(job);
-        }
-        return (await mailbox.rescue(job)) ? [job] : [];
-      }),
+      stranded.map(async (job) => ((await mailbox.rescue(job)) ? [job] : [])),
     );
     const hosts = new Set<string>();
     for (const { id, host } of rescued.flat()) {
@@ -58,9 +55,10 @@ export function createRescue(deps: {
     return page.after;
   }
 
-  /** Its start is under way in a slot, or will be again once that has expired. */
-  async function isJustSent({ dispatched_at }: Job): Promise<boolean> {
-    return dispatched_at !== null && (await jobs.now()) < dispatched_at + 2 * LEASE_MS;
+  /** Not those whose starts are under way in slots that cannot have been lost yet. */
+  async function sentLongAgo(starts: Job[]): Promise<Job[]> {
+    const before = (await jobs.now()) - 2 * LEASE_MS;
+    return starts.filter(({ dispatched_at }) => dispatched_at === null || dispatched_at < before);
   }
 
   /** A start whose host never came back: nobody asks about it, so nobody else would notice. */
