@@ -64,6 +64,8 @@ export function createHeld(deps: {
         if (!facts.capabilities.includes('status_wait')) break;
         asked = present;
         if (someAreNew(asked, known)) cursor = null;
+        // For as long as nothing happens these objects are kept, so not twice.
+        else known = asked;
         // Only what is held is given up for a new job: else a stream of starts would let no question end.
         const wait: Wait =
           cursor === null
