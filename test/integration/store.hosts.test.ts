@@ -108,8 +108,24 @@ describe('health', () => {
     await stores.hosts.pause('paused', 300_000);
     await stores.hosts.pause('paused', 1_000);
     await stores.hosts.failed('paused', { status: 'unreachable', cause: 'reset', remedy: null });
-    const { retry_at, seen_at } = await stores.hosts.health('paused');
-    expect((retry_at ?? 0) - seen_at).toBeGreaterThan(290_000);
+    const leftMs = async () => {
+      const { retry_at, seen_at } = await stores.hosts.health('paused');
+      return (retry_at ?? 0) - seen_at;
+    };
+    expect(await leftMs()).toBeGreaterThan(290_000);
+    await stores.hosts.contacted('paused');
+    expect(await leftMs()).toBeGreaterThan(290_000);
+  });
+
+  it('is tried at once when it may answer otherwise from now on, and not when only its limits change', async () => {
+    await stores.hosts.put('mended', { address: '10.0.0.9:18443', token: 't' });
+    await stores.hosts.pause('mended', 60_000);
+    const failure = { status: 'misconfigured', cause: 'token refused', remedy: 'set it' } as const;
+    await stores.hosts.failed('mended', failure);
+    await stores.hosts.put('mended', { max_requests: 2 });
+    expect((await stores.hosts.health('mended')).retry_at).not.toBeNull();
+    await stores.hosts.put('mended', { token: 't2' });
+    expect((await stores.hosts.health('mended')).retry_at).toBeNull();
   });
 
   it('goes from suspect to down with failures in a row, and back with one answer', async () => {

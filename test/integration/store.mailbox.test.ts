@@ -109,7 +109,7 @@ describe('take', () => {
     await fill('paused', 1);
     await stores.hosts.pause('paused', 60_000);
     expect(await take('paused')).toMatchObject({ ids: [], limit: 'paused' });
-    await stores.redis.hdel(stores.keys.hostHealth('paused'), 'retry_at');
+    await stores.redis.hdel(stores.keys.hostHealth('paused'), 'asked_until');
     await stores.hosts.setDraining('paused', true);
     expect(await take('paused')).toMatchObject({ ids: [], limit: 'draining' });
     await stores.hosts.setDraining('paused', false);

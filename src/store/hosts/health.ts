@@ -62,11 +62,11 @@ const failedScript = defineScript(`
 ${BECOME_LUA}
 local now = clock()
 local held = redis.call('HMGET', KEYS[1], 'last_failed_at', 'retry_at', 'status')
-local asked_until = tonumber(held[2] or 0)
+local retry_at = tonumber(held[2] or 0)
 -- Requests that were under way together fail together: that is one failure, or an agent's restart would be an outage.
 local began = now - tonumber(ARGV[7])
 if began < tonumber(held[1] or 0) and (held[3] == 'misconfigured') == (ARGV[3] == 'misconfigured') then
-  return {asked_until, ''}
+  return {retry_at, ''}
 end
 local failures = redis.call('HINCRBY', KEYS[1], 'failures', 1)
 local status = ARGV[3]
@@ -80,7 +80,7 @@ if ARGV[3] == 'unreachable' then
 end
 local pause = math.min(1000 * 2 ^ math.min(failures - 1, 10), ${LONGEST_PAUSE_MS})
 if status == 'misconfigured' then pause = math.max(pause, 10000) end
-local retry = math.max(asked_until, now + math.floor(pause * ARGV[6]))
+local retry = math.max(retry_at, now + math.floor(pause * ARGV[6]))
 redis.call('HSET', KEYS[1], 'cause', ARGV[4], 'last_failed_at', now, 'retry_at', retry)
 if ARGV[5] == '' then redis.call('HDEL', KEYS[1], 'remedy') else redis.call('HSET', KEYS[1], 'remedy', ARGV[5]) end
 return {retry, become(status, now, ARGV[4]) and status or ''}
@@ -117,10 +117,13 @@ end
 return 1
 `);
 
-/** KEYS 1 health ARGV 1 pause in ms */
+/**
+ * KEYS 1 health ARGV 1 pause in ms
+ * Apart from `retry_at`, which ends when the host answers again: what the agent asked for holds all the same.
+ */
 const pauseScript = defineScript(`
-local asked_until = tonumber(redis.call('HGET', KEYS[1], 'retry_at') or 0)
-redis.call('HSET', KEYS[1], 'retry_at', math.max(asked_until, clock() + ARGV[1]))
+local asked_until = tonumber(redis.call('HGET', KEYS[1], 'asked_until') or 0)
+redis.call('HSET', KEYS[1], 'asked_until', math.max(asked_until, clock() + ARGV[1]))
 `);
 
 /** KEYS 1 health ARGV 1 fingerprint 2 "1" to replace a pinned one */
@@ -218,6 +221,11 @@ export function createHealthStore({
   };
 }
 
+/** Our own pause after failures, or the one that the agent asked for. */
+function later(retryAt: number | null, askedUntil: number | null): number | null {
+  return retryAt === null || askedUntil === null ? (retryAt ?? askedUntil) : Math.max(retryAt, askedUntil);
+}
+
 function decode(hash: Hash): HostHealth {
   const number = (text: string | undefined) => (text === undefined ? null : Number(text));
   return {
@@ -227,7 +235,7 @@ function decode(hash: Hash): HostHealth {
     remedy: hash.remedy ?? null,
     draining: hash.draining === '1',
     failures: number(hash.failures) ?? 0,
-    retry_at: number(hash.retry_at),
+    retry_at: later(number(hash.retry_at), number(hash.asked_until)),
     last_contact_at: number(hash.last_contact_at),
     silent_since: number(hash.silent_since),
     silent_ms: number(hash.silent_ms) ?? 0,

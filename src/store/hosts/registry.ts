@@ -28,7 +28,7 @@ export interface HostPatch {
 
 /**
  * KEYS 1 host 2 its address before (or its host key) 3 its address now 4 all hosts 5 health
- * ARGV 1 the host as the caller saw it, or "" 2 the host now 3 name
+ * ARGV 1 the host as the caller saw it, or "" 2 the host now 3 name 4 "1" if it may answer otherwise from now on
  * Returns "ok", "changed" (look again) or the name of the host that has the address.
  */
 const putScript = defineScript(`
@@ -40,7 +40,7 @@ if KEYS[2] ~= KEYS[1] then
   redis.call('HDEL', KEYS[5], 'pinned_fingerprint', 'agent')
 end
 -- What was changed may have mended it: it is tried at once.
-redis.call('HDEL', KEYS[5], 'retry_at')
+if ARGV[4] == '1' then redis.call('HDEL', KEYS[5], 'retry_at', 'asked_until') end
 redis.call('HINCRBY', KEYS[5], 'revision', 1)
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[2])
@@ -121,7 +121,7 @@ export function createRegistry({
             keys.hosts,
             keys.hostHealth(name),
           ],
-          [seen ?? '', JSON.stringify(host), name],
+          [seen ?? '', JSON.stringify(host), name, isOfContact(patch) ? '1' : ''],
         );
         if (answer === 'ok') return { host, created: before === null };
         if (answer !== 'changed') throw fault('address_in_use', 'address', `${host.address} is ${answer}`);
@@ -178,6 +178,11 @@ export function createRegistry({
       }
     },
   };
+}
+
+/** Whether it says how the host is reached, and not only how much is asked of it. */
+function isOfContact({ address, token, tls, launcher }: HostPatch): boolean {
+  return [address, token, tls, launcher].some((field) => field !== undefined);
 }
 
 /** Fields that hosts registered by earlier versions lack, at their defaults. */
