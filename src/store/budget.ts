@@ -26,14 +26,17 @@ const KEPT_SECONDS = 86_400;
 
 /**
  * Lua: `tat_of(key, now, interval)` returns the theoretical arrival time of the next request, and whether the pace
- * is another than that of the last one. What is owed is owed in requests: at a wider rate it is paid back sooner,
- * else jobs that waited for a narrow one would go on waiting for hours after it was widened.
+ * or the clock is another than that of the last one. What is owed is owed in requests: at a wider rate it is paid back sooner,
+ * else jobs that waited for a narrow one would go on waiting for hours after it was widened. A clock that was set back
+ * takes the time along: nothing is owed for the hours that come again.
  */
 export const TAT_LUA = `
 local function tat_of(key, now, interval)
-  local held = redis.call('HMGET', key, 'tat', 'interval')
+  local held = redis.call('HMGET', key, 'tat', 'interval', 'at')
   local tat, paced = tonumber(held[1] or 0), tonumber(held[2] or interval)
-  if paced == interval or tat <= now then return tat, paced ~= interval end
+  local back = math.max(0, tonumber(held[3] or 0) - now)
+  tat = tat - back
+  if paced == interval or tat <= now then return tat, paced ~= interval or back > 0 end
   return now + (tat - now) * interval / paced, true
 end
 `;
@@ -43,7 +46,7 @@ end
  * many it got, in how many ms to ask again if it wanted more, and for how many ms the last one is good: a request that
  * is sent by its theoretical arrival time leaves the bucket within its bounds, a later one would come on top of others.
  *
- * The hash holds `tat`, the theoretical arrival time of the next request at the even pace of `interval`; `clock`, the
+ * The hash holds `tat`, the theoretical arrival time of the next request at the even pace of `interval`, as of `at`; `clock`, the
  * virtual time of the sharing; and for each class its virtual finish and until when it counts as waiting.
  */
 export const SPEND_LUA = `
@@ -58,7 +61,7 @@ local function spend(key, now, interval, tolerance, class, most)
   local virtual = held[2]
   local finish = {start = held[3], follow = held[4], read = held[5]}
   local waits = {start = held[6], follow = held[7], read = held[8]}
-  -- Who waited at another pace asks again.
+  -- Who waited at another pace, or by another clock, asks again.
   if is_repaced then waits = {start = 0, follow = 0, read = 0} end
   local granted, wait, good = 0, 0, 0
   while granted < most do
@@ -84,7 +87,7 @@ local function spend(key, now, interval, tolerance, class, most)
     granted = granted + 1
   end
   waits[class] = granted < most and now + wait + ${GRACE_MS} or 0
-  redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'interval', interval, 'clock', string.format('%.6f', virtual),
+  redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'at', now, 'interval', interval, 'clock', string.format('%.6f', virtual),
     class, string.format('%.6f', finish[class]), class .. '_waits', waits[class])
   redis.call('EXPIRE', key, math.ceil(math.max(tat - now, 0) / 1000) + ${KEPT_SECONDS})
   return granted, wait, good

@@ -76,6 +76,18 @@ describe('a bucket', () => {
     expect(await stores.redis.exists(stores.keys.hostBudget('none'))).toBe(0);
   });
 
+  it('owes nothing for hours that come again because a clock was set back', async () => {
+    const rate = { limit: 10, period_seconds: 10, burst: 2 };
+    await pay('clock', rate, 'start', 0);
+    const key = stores.keys.hostBudget('clock');
+    const { tat, at } = await stores.redis.hgetall(key);
+    const later = (time?: string) => Number(time) + 3_600_000;
+    await stores.redis.hset(key, { tat: later(tat), at: later(at), follow_waits: later(at) });
+    expect(await budget.tokens('clock', rate)).toBe(1);
+    await pay('clock', rate, 'start', 0);
+    await expect(pay('clock', rate, 'start', 0)).rejects.toMatchObject({ code: 'host_busy' });
+  });
+
   it('takes a changed rate at once', async () => {
     const strict = { limit: 1, period_seconds: 60, burst: 1 };
     await pay('changed', strict, 'start', 0);
