@@ -118,7 +118,7 @@ describe('health', () => {
   });
 
   it('is tried at once when it may answer otherwise from now on, and not when only its limits change', async () => {
-    await stores.hosts.put('mended', { address: '10.0.0.9:18443', token: 't' });
+    await stores.hosts.put('mended', { address: '10.0.0.90:18443', token: 't' });
     await stores.hosts.pause('mended', 60_000);
     const failure = { status: 'misconfigured', cause: 'token refused', remedy: 'set it' } as const;
     await stores.hosts.failed('mended', failure);
