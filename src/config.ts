@@ -13,11 +13,13 @@ import { parseRedisUrl, type RedisAddress } from './config/redis-url.ts';
 import { type LOG_LEVELS, Settings } from './config/schema.ts';
 import { fromEnvironment, fromYaml, type Mistake, type Source, unknownVariables } from './config/sources.ts';
 import { type CrashAt, parseCrashAt } from './job/crash-points.ts';
+import type { Needs } from './job/durability.ts';
 import type { AddressPattern } from './job/host.ts';
 
 export interface Config {
   /** Null: none given; `sluice up` then starts its own. */
   redis: RedisAddress | null;
+  needs: Needs;
   /** Where commands find the gateway; null: where `sluice up` says. */
   gatewayUrl: string | null;
   apiKey: string | null;
@@ -149,6 +151,7 @@ function toConfig(
   }
   return {
     redis: redisOf(values, (path, what) => mistakes.push({ place: placeOf(path, sources), what })),
+    needs: { durability: values.durability, ackReplicas: values.ack_replicas },
     gatewayUrl: values.url?.replace(/\/+$/, '') ?? null,
     apiKey: values.api_key ?? null,
     callbackSecret: values.callback_secret ?? null,

@@ -38,7 +38,15 @@ export interface RunningApi {
 export interface ApiProgramDeps {
   config: Pick<
     Config,
-    'prefix' | 'listen' | 'tls' | 'apiKey' | 'callbackSecret' | 'addressPatterns' | 'webhooks' | 'crashAt'
+    | 'prefix'
+    | 'listen'
+    | 'tls'
+    | 'apiKey'
+    | 'callbackSecret'
+    | 'addressPatterns'
+    | 'webhooks'
+    | 'needs'
+    | 'crashAt'
   >;
   version: string;
   redisAddress: RedisAddress;
@@ -93,7 +101,7 @@ export async function startApi({
   const rules = createAddressRules(config.webhooks);
 
   const app = await buildApp({
-    ...{ version, redis, jobs, hosts, feed, wake, agents, sealer, metrics },
+    ...{ version, redis, needs: config.needs, jobs, hosts, feed, wake, agents, sealer, metrics },
     ...(tls && { tls }),
     logger: log,
     holdLimits: HOLD_LIMITS,

@@ -1,6 +1,7 @@
 /** All routes, with what each of them works with made once. A route that is not listed here does not exist. */
 import type { Registry } from 'prom-client';
 import type { AgentPort } from '../job/agent-port.ts';
+import type { Needs } from '../job/durability.ts';
 import type { ApiKeyStore } from '../store/api-keys.ts';
 import type { Budget } from '../store/budget.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
@@ -48,6 +49,8 @@ import { createWaits } from './waiting.ts';
 /** What the API is built from. */
 export interface Given {
   redis: Redis;
+  /** What Redis must do with a write, for `/readyz`. */
+  needs: Needs;
   jobs: JobStore;
   hosts: HostStore;
   apiKeys: ApiKeyStore;

@@ -6,6 +6,7 @@ import { accessSync, constants } from 'node:fs';
 import { delimiter, join } from 'node:path';
 import { readSecretKey } from '../config/secret-key.ts';
 import { type Config, inheritedEnvironment, loadConfig } from '../config.ts';
+import type { Needs } from '../job/durability.ts';
 import { inspectRedis } from '../store/fitness.ts';
 import type { RedisAddress } from '../store/redis.ts';
 import { createClient, gatewayUrl, send } from './client.ts';
@@ -44,12 +45,12 @@ function chosen(config: Config, { store, ready }: { store?: boolean; ready?: boo
   ];
 }
 
-function storeChecks({ redis, secretKeyFile }: Config): Check[] {
+function storeChecks({ redis, secretKeyFile, needs }: Config): Check[] {
   if (!redis) {
     return [{ name: 'redis-server', run: () => program(['redis-server', 'valkey-server'], 'redis-server') }];
   }
   return [
-    { name: 'Redis', run: () => fitness(redis) },
+    { name: 'Redis', run: () => fitness(redis, needs) },
     { name: 'secret key', run: () => readable(secretKeyFile) },
   ];
 }
@@ -75,8 +76,8 @@ function isExecutable(file: string): boolean {
   }
 }
 
-async function fitness(redis: RedisAddress): Promise<string> {
-  const unfit = await withRedis(redis, inspectRedis);
+async function fitness(address: RedisAddress, needs: Needs): Promise<string> {
+  const unfit = await withRedis(address, (redis) => inspectRedis(redis, needs));
   if (unfit.length === 0) return 'reachable, durable, and drops nothing';
   throw new Failure(unfit.map(({ what, remedy }) => `${what}: ${remedy}`).join('; '));
 }

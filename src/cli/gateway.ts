@@ -5,6 +5,7 @@
 import { type Logger, pino } from 'pino';
 import { readSecretKey } from '../config/secret-key.ts';
 import type { Config } from '../config.ts';
+import type { Needs } from '../job/durability.ts';
 import { inspectRedis } from '../store/fitness.ts';
 import { createKeys } from '../store/keys.ts';
 import { connectOnce, type Redis, type RedisAddress } from '../store/redis.ts';
@@ -30,7 +31,7 @@ export async function joinGateway(config: Config): Promise<Gateway> {
     throw new Failure('needs SLUICE_SECRET_KEY_FILE; make one with: sluice keys secret > FILE');
   const log = await createLog(config);
   const sealer = createSealer(readKey(() => readSecretKey(secretKeyFile)));
-  await checkStore({ redisAddress, prefix: config.prefix, sealer, log });
+  await checkStore({ redisAddress, prefix: config.prefix, needs: config.needs, sealer, log });
   return { redisAddress, sealer, log };
 }
 
@@ -77,11 +78,12 @@ export function readKey(read: () => Buffer): Buffer {
 export async function checkStore(store: {
   redisAddress: RedisAddress;
   prefix: string;
+  needs: Needs;
   sealer: Pick<Sealer, 'fingerprint'>;
   log: Logger;
 }): Promise<void> {
   await withRedis(store.redisAddress, async (redis) => {
-    const unfit = await inspectRedis(redis);
+    const unfit = await inspectRedis(redis, store.needs);
     for (const { what, remedy, fatal } of unfit) {
       if (fatal) throw new Failure(`${what}: ${remedy}`);
       store.log.error({ what, remedy }, 'redis.unfit');

@@ -69,6 +69,7 @@ async function withKeys<T>(use: (keys: ApiKeyStore) => Promise<T>): Promise<T> {
   await checkStore({
     redisAddress,
     prefix: config.prefix,
+    needs: config.needs,
     sealer,
     log: await createLog({ ...config, logLevel: 'silent' }),
   });

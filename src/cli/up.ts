@@ -93,6 +93,7 @@ async function startStore(
     const env = inheritedEnvironment();
     const redis = await startEmbeddedRedis({
       data,
+      durability: config.needs.durability,
       env,
       log,
       signal: stopping.signal,
@@ -101,7 +102,7 @@ async function startStore(
     closers.push(() => redis.child.stop());
     redisAddress = redis.address;
   }
-  await checkStore({ redisAddress, prefix: config.prefix, sealer, log });
+  await checkStore({ redisAddress, prefix: config.prefix, needs: config.needs, sealer, log });
   return { redisAddress, sealer, log };
 }
 

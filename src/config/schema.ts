@@ -5,6 +5,7 @@
  * Each object refuses names that it does not know: a misspelt setting must not silently be the default.
  */
 import Type, { type Static } from 'typebox';
+import { DURABILITIES } from '../job/durability.ts';
 import {
   addressPattern,
   crashPoint,
@@ -148,6 +149,21 @@ export const Settings = Type.Object(
       ),
     ),
     redis_tls: RedisTls,
+    durability: Type.Enum(
+      [...DURABILITIES],
+      setting(
+        'SLUICE_DURABILITY',
+        'How often Redis must sync its file at least: `always` (before it answers a write) or `everysec`',
+        { default: 'everysec' },
+      ),
+    ),
+    ack_replicas: Type.Integer(
+      setting('SLUICE_ACK_REPLICAS', 'How many replicas must have a write before it is acknowledged', {
+        minimum: 0,
+        maximum: 10,
+        default: 0,
+      }),
+    ),
     url: Type.Optional(
       text(
         /^https?:\/\/./,

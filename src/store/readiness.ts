@@ -1,8 +1,9 @@
 /**
- * Whether this process may be sent requests: Redis answers, keeps what it is told, drops nothing, and has room.
- * Asked by load balancers every second or so, from many sides: an answer is kept for a moment.
+ * Whether this process may be sent requests: Redis answers, takes writes, keeps what it is told, drops nothing, and has
+ * room. Asked by load balancers every second or so, from many sides: an answer is kept for a moment.
  */
-import { inspectRedis, memoryUse } from './fitness.ts';
+import type { Needs } from '../job/durability.ts';
+import { inspectRedis } from './fitness.ts';
 import type { Redis } from './redis.ts';
 
 export interface Unready {
@@ -11,31 +12,23 @@ export interface Unready {
 }
 
 const KEPT_MS = 1_000;
-const FULL = 0.95;
 
 /** @returns what is wrong; nothing if it is ready */
-export function createReadiness({ redis }: { redis: Redis }): () => Promise<Unready[]> {
+export function createReadiness({ redis, needs }: { redis: Redis; needs: Needs }): () => Promise<Unready[]> {
   let answer: Promise<Unready[]> | null = null;
   let askedAt = 0;
   return () => {
     if (!answer || Date.now() - askedAt > KEPT_MS) {
       askedAt = Date.now();
-      answer = inspect(redis);
+      answer = inspect(redis, needs);
     }
     return answer;
   };
 }
 
-async function inspect(redis: Redis): Promise<Unready[]> {
+async function inspect(redis: Redis, needs: Needs): Promise<Unready[]> {
   try {
-    const unfit = await inspectRedis(redis);
-    const full = memoryUse(await redis.info('memory')) >= FULL;
-    return [
-      ...unfit.map(({ what, remedy }) => ({ what, remedy })),
-      ...(full
-        ? [{ what: "Redis' memory is nearly full: writes will fail", remedy: 'raise maxmemory' }]
-        : []),
-    ];
+    return (await inspectRedis(redis, needs)).map(({ what, remedy }) => ({ what, remedy }));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return [{ what: `Redis does not answer (${reason})`, remedy: 'start Redis, and check REDIS_URL' }];

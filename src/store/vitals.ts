@@ -5,7 +5,6 @@
  */
 import { STATES, type State } from '../job/states.ts';
 import { DEAD_KEPT_MS } from './deliveries/places.ts';
-import { memoryUse } from './fitness.ts';
 import { HOST_GROUPS, type HostGroup } from './hosts/health.ts';
 import type { Keys } from './keys.ts';
 import { overdueMs } from './queue-watch.ts';
@@ -13,6 +12,7 @@ import { QUEUE_NAMES, type QueueName } from './queues.ts';
 import type { Redis } from './redis.ts';
 import { clock } from './replies.ts';
 import { defineScript } from './script.ts';
+import { parseInfo, usedPart } from './server-facts.ts';
 import type { Survey } from './survey.ts';
 
 /** What was learnt longer ago says nothing about a host, in ms. Hosts with jobs are asked every minute at least. */
@@ -73,7 +73,7 @@ export function createVitals({ redis, keys }: { redis: Redis; keys: Keys }): Vit
       const surveyedMsAgo = ago(notes.survey_at);
       const isFresh = surveyedMsAgo !== null && surveyedMsAgo < SURVEY_KEPT_MS;
       return {
-        memory: memoryUse(memory),
+        memory: usedPart(parseInfo(memory)),
         jobs,
         hosts,
         registered,

@@ -61,6 +61,7 @@ export interface WorkersDeps {
     | 'webhooks'
     | 'apiKey'
     | 'callbackSecret'
+    | 'needs'
     | 'crashAt'
   >;
   redisAddress: RedisAddress;
@@ -199,6 +200,7 @@ export async function startWorkers({
   try {
     watch = await openWatch({
       ...{ redis: producer, keys, workers, nudge, followed, jobs, leases, vitals, workerMetrics },
+      needs: config.needs,
       ...{ registry: metrics.registry, listen: config.metricsListen, onGivenUp, thresholds, owner, log },
     });
   } catch (error) {

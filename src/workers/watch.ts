@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Registry } from 'prom-client';
+import type { Needs } from '../job/durability.ts';
 import type { Followed } from '../store/followed.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Keys } from '../store/keys.ts';
@@ -30,6 +31,7 @@ export interface Watch {
 export async function openWatch(deps: {
   /** Fails fast (`connectForRequests`): a check and a scrape must end, with Redis away too. */
   redis: Redis;
+  needs: Needs;
   keys: Keys;
   workers: QueueWorker[];
   nudge: Queues['nudge'];
@@ -46,7 +48,7 @@ export async function openWatch(deps: {
   owner: string;
   log: Logger;
 }): Promise<Watch> {
-  const { redis, keys, workers, workerMetrics, registry, listen } = deps;
+  const { redis, needs, keys, workers, workerMetrics, registry, listen } = deps;
   const survey = createSurvey({ ...deps, survey: createSurveyStore({ redis, keys }) });
   const liveness = createLiveness({
     ...deps,
@@ -56,7 +58,7 @@ export async function openWatch(deps: {
   workerMetrics.watch(workers);
   const operating = await openOperating(listen, {
     registry,
-    readiness: createReadiness({ redis }),
+    readiness: createReadiness({ redis, needs }),
     stuck: liveness.stuck,
   });
   liveness.start();

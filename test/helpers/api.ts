@@ -72,6 +72,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     wake,
     sealer,
     redis,
+    needs: { durability: 'everysec', ackReplicas: 0 },
     endpoints: createEndpointStore({ redis, keys, sealer }),
     deliveries: createDeliveryStore({ redis, keys }),
     cancelJob: createCancel({ jobs, wake }),

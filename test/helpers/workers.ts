@@ -17,6 +17,7 @@ export const TEST_CONFIG: WorkersDeps['config'] = {
   apiKey: null,
   callbackSecret: null,
   crashAt: null,
+  needs: { durability: 'everysec', ackReplicas: 0 },
   webhooks: { allow: ['127.0.0.0/8'], deny: [], scheduleSeconds: [0, 1, 1, 1], timeoutMs: 2_000 },
 };
 

@@ -29,6 +29,7 @@ const CONFIG: ApiProgramDeps['config'] = {
   apiKey: 'the-admin',
   callbackSecret: null,
   crashAt: null,
+  needs: { durability: 'everysec', ackReplicas: 0 },
   addressPatterns: [],
   webhooks: { allow: [], deny: [], scheduleSeconds: [], timeoutMs: 1_000 },
 };

@@ -5,6 +5,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from 'pino';
+import type { Durability } from '../../job/durability.ts';
 import { connectOnce, type RedisAddress } from '../../store/redis.ts';
 import { Failure } from '../failure.ts';
 import { type Child, startChild } from './child.ts';
@@ -17,6 +18,7 @@ export interface EmbeddedRedis {
 
 export interface EmbeddedRedisDeps {
   data: DataDir;
+  durability: Durability;
   env: Record<string, string | undefined>;
   log: Logger;
   signal: AbortSignal;
@@ -30,6 +32,7 @@ const GRACE_MS = 60_000;
 
 export async function startEmbeddedRedis({
   data,
+  durability,
   env,
   log,
   signal,
@@ -45,7 +48,7 @@ export async function startEmbeddedRedis({
   const child = await startChild({
     name: 'redis',
     command,
-    args: settings(data),
+    args: settings(data, durability),
     cwd: data.redisDir,
     env,
     pidFile: data.pidFile('redis'),
@@ -63,9 +66,9 @@ export function embeddedRedisAddress({ redisSocket: path }: DataDir): RedisAddre
   return { shown: `unix://${path}`, path, db: 0 };
 }
 
-function settings(data: DataDir): string[] {
+function settings(data: DataDir, durability: Durability): string[] {
   const socket = ['--port', '0', '--unixsocket', data.redisSocket, '--unixsocketperm', '700'];
-  const durable = ['--appendonly', 'yes', '--appendfsync', 'everysec', '--save', ''];
+  const durable = ['--appendonly', 'yes', '--appendfsync', durability, '--save', ''];
   // A queue entry is a small hash; kept in one piece it takes a quarter less memory.
   const memory = ['--maxmemory-policy', 'noeviction', '--hash-max-listpack-value', '1024'];
   return ['--dir', data.redisDir, '--daemonize', 'no', ...socket, ...durable, ...memory];
