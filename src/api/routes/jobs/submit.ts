@@ -8,7 +8,6 @@ import type { HostConfig } from '../../../job/host.ts';
 import type { Job } from '../../../job/record.ts';
 import { isOver } from '../../../job/states.ts';
 import { JobView, jobView } from '../../../protocol/job-view.ts';
-import type { ApiKeyStore } from '../../../store/api-keys.ts';
 import type { HostStore } from '../../../store/hosts.ts';
 import type { Idempotency } from '../../../store/jobs/idempotency.ts';
 import type { Accepted, JobStore } from '../../../store/jobs.ts';
@@ -21,6 +20,7 @@ import type { Api } from '../../instance.ts';
 import { parsePrefer } from '../../prefer.ts';
 import { createStoreClock } from '../../store-clock.ts';
 import type { Waits } from '../../waiting.ts';
+import { type CallbackDeps, checkCallback } from './callback.ts';
 import { checkBody, createOrders } from './order.ts';
 import { asksOfAgent, checkAgent, checkGrants } from './permission.ts';
 import { showJob } from './show.ts';
@@ -28,14 +28,11 @@ import { NOT_YET, SubmitBody, SubmitHeaders } from './submit.schema.ts';
 
 type SubmitRequest = FastifyRequest<{ Body: SubmitBody }>;
 
-export interface SubmitDeps {
+export interface SubmitDeps extends CallbackDeps {
   jobs: Pick<JobStore, 'accept' | 'findAccepted' | 'now' | 'tails' | 'output'>;
   hosts: Pick<HostStore, 'remembered' | 'see' | 'health'>;
-  apiKeys: Pick<ApiKeyStore, 'callbackSecret'>;
   wake: Pick<Wake, 'dispatch'>;
   sealer: Pick<Sealer, 'seal' | 'pepper'>;
-  /** @returns why this address may not be called; null if it may */
-  refuseCallback: (url: string) => Promise<string | null>;
   waits: Waits;
   holds: Holds;
 }
@@ -106,7 +103,7 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
   async function check({ body, caller }: SubmitRequest, host: HostConfig): Promise<void> {
     checkGrants(caller, host, body.job_user ?? null);
     if (asksOfAgent(body)) checkAgent(body, host, (await hosts.health(host.name)).agent);
-    await checkCallback(body.callback_url ?? null, caller.name);
+    await checkCallback(deps, body.callback_url ?? null, caller.name);
   }
 
   async function answer(request: SubmitRequest, reply: FastifyReply, accepted: Accepted) {
@@ -124,15 +121,6 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
   function idempotencyOf({ headers, body }: SubmitRequest): Idempotency | null {
     const key = parseIdempotencyKey(headers['idempotency-key']);
     return key === null ? null : { key, fingerprint: fingerprint(body, sealer.pepper) };
-  }
-
-  async function checkCallback(url: string | null, owner: string): Promise<void> {
-    if (url === null) return;
-    const field = { fields: { field: 'callback_url' } };
-    const refusal = await deps.refuseCallback(url);
-    if (refusal !== null) throw new SluiceError('callback_url_forbidden', refusal, field);
-    if ((await deps.apiKeys.callbackSecret(owner)) !== null) return;
-    throw new SluiceError('callback_secret_missing', `the API key ${owner} has no callback secret`, field);
   }
 
   /** Nobody waits for it: where it fails, the sweep finds the armed host. */
@@ -177,7 +165,7 @@ function logAfterAcceptance(request: FastifyRequest, error: unknown): void {
   request.log.warn({ event: 'job.submit.read_failed', reason }, 'accepted all the same');
 }
 
-function targetUnknown(target: string): SluiceError {
+export function targetUnknown(target: string): SluiceError {
   const detail = `${target} is no registered host, and no address pattern admits it`;
   return new SluiceError('target_unknown', detail, { fields: { field: 'target_server' } });
 }
