@@ -2,7 +2,9 @@
  * A job's record: what was asked (`JobRequest`, never changed) and where it stands (`JobProgress`, changed by
  * moves only). Times are milliseconds since 1970 by Redis' clock, unless they are the host's and say so.
  */
+import type { EndedAttempt } from './attempts.ts';
 import type { Outcome } from './outcome.ts';
+import type { Retry } from './retry.ts';
 import type { State } from './states.ts';
 
 export const MODES = ['sync', 'async', 'tmux'] as const;
@@ -38,6 +40,10 @@ export interface JobRequest {
   labels: Record<string, string>;
   on_ambiguous_start: 'lose' | 'retry';
   leftovers: 'keep' | 'kill';
+  /** Null: its command is run once. */
+  retry: Retry | null;
+  /** At most one job of its key (`created_by`) with this one may be at work. */
+  unique_key: string | null;
   callback_url: string | null;
   /** The name of the API key that made it. */
   created_by: string;
@@ -60,6 +66,8 @@ export interface JobProgress {
   version: number;
   /** Counts from 1 with the first start; 0 before. */
   attempt: number;
+  /** Those before the present one, oldest first. */
+  attempts: readonly EndedAttempt[];
   started_by: Starter | null;
   /** The agent's own id of the job: the launch token, but on agents that choose ids themselves. */
   agent_job_id: string | null;
@@ -96,6 +104,7 @@ export interface Job extends JobRequest, JobProgress {}
 /** A record before its acceptance. */
 export const NOT_STARTED: Omit<JobProgress, 'state' | 'version'> = {
   attempt: 0,
+  attempts: [],
   started_by: null,
   agent_job_id: null,
   launcher_dir: null,

@@ -9,6 +9,7 @@ import { type Outcome, outcome } from './outcome.ts';
 import { FIRST_PAUSE_MS, LOST_PAUSE_MS } from './pace.ts';
 import type { Job } from './record.ts';
 import type { Report } from './report.ts';
+import { retried } from './retry.ts';
 import type { State } from './states.ts';
 
 /** A job is given up as lost only after so many failed asks, however long the silence. */
@@ -22,6 +23,11 @@ export interface Moment {
 }
 
 export function settle(job: Job, report: Report, moment: Moment): Move | null {
+  const move = meaning(job, report, moment);
+  return move && retried(job, report, move, moment.now);
+}
+
+function meaning(job: Job, report: Report, moment: Moment): Move | null {
   switch (report.kind) {
     case 'running':
       return settleRunning(job, report, moment);

@@ -4,12 +4,14 @@
  * Pure. It names the one thing that holds the job back now: what lifts last comes first, so that nobody raises a
  * limit for a job whose host is down. How the limits are kept is the store's; `waiting-words.ts` tells it to people.
  */
+import { waitsForNextAttempt } from './attempts.ts';
 import { type HostConfig, type HostHealth, type HostRate, pauseLeftMs } from './host.ts';
 import type { Job } from './record.ts';
 import { isOver } from './states.ts';
 
 export const WAITING_FOR = [
   'start_time',
+  'next_attempt',
   'turn',
   'rate',
   'max_requests',
@@ -110,7 +112,7 @@ function holdsBack(job: Job, standing: Standing): WaitingFor {
   if (!host) return 'host_unknown';
   if ((job.not_before ?? 0) > now) return 'start_time';
   if (queue.place === 'taken') return 'host_answer';
-  return troubleOf(standing) ?? (lateMs(standing) > 0 ? 'worker' : null) ?? limitOf(standing, host);
+  return troubleOf(standing) ?? (lateMs(standing) > 0 ? 'worker' : null) ?? limitOf(job, standing, host);
 }
 
 /** What keeps the host from being given anything. */
@@ -130,10 +132,11 @@ function troubleOf({ health }: Standing): WaitingFor | null {
 
 /** What the limits of a host in order have left; the one that lifts last comes first. */
 function limitOf(
+  job: Job,
   { now, health, queue }: Standing,
   host: { max_requests: number; max_jobs: number | null },
 ): WaitingFor {
-  if ((queue.eligible_at ?? 0) > now) return 'start_time';
+  if ((queue.eligible_at ?? 0) > now) return waitsForNextAttempt(job) ? 'next_attempt' : 'start_time';
   if (host.max_jobs !== null && queue.jobs >= host.max_jobs) return 'max_jobs';
   if (queue.requests >= requestsAtOnce(host, health)) return 'max_requests';
   if (queue.starts >= startsAtOnce(host, health)) return 'max_requests';

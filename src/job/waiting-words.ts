@@ -16,6 +16,10 @@ const WORDS: Record<WaitingFor, Words> = {
     if ((job.not_before ?? 0) > now) return `It does not start before ${when(job.not_before, now)}.`;
     return `It is tried again ${when(queue.eligible_at, now)}: ${last.why}.`;
   },
+  next_attempt: (job, { now, queue, last }) => {
+    const of = job.retry ? ` of ${job.retry.max_attempts}` : '';
+    return `It starts again, as attempt ${job.attempt}${of}, ${when(queue.eligible_at, now)}: ${last.why}.`;
+  },
   turn: (job, { queue }) =>
     queue.ahead > 0 ? before(queue.ahead, job.host) : `It is the next to start on ${job.host}.`,
   rate: (job, { now, host, queue }) => {

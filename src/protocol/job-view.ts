@@ -5,9 +5,11 @@
  * Times are RFC 3339 in UTC. Output is text here; bytes that are not UTF-8 show as U+FFFD, `/logs` has them all.
  */
 import Type, { type Static } from 'typebox';
+import { asOfAttempt } from '../job/attempts.ts';
 import { OUTCOME_KINDS, PROOFS } from '../job/outcome.ts';
 import type { Job, Tails } from '../job/record.ts';
 import { MODES, STARTERS } from '../job/record.ts';
+import { RETRY_CAUSES } from '../job/retry.ts';
 import { isOver, STATES } from '../job/states.ts';
 
 /** What is kept beside the record. */
@@ -48,16 +50,30 @@ const OutcomeView = Type.Object(
   { description: 'How the job ended.' },
 );
 
+const nullable = <T extends Type.TSchema>(schema: T) =>
+  Type.Unsafe<Static<T> | null>({ anyOf: [schema, { type: 'null' }] });
+
 const AttemptView = Type.Object({
   attempt: Type.Integer({ description: 'Counts from 1.' }),
+  state: oneOf(STATES, 'How it ended, as if it had been the last one; of the present one as of the job.'),
+  outcome: nullable(OutcomeView),
+  started_by: oneOfOrNull(STARTERS, 'How it was started.'),
   agent_job_id: orNull('string', 'The id under which the agent knows it.'),
   dispatched_at: time('When the gateway began to ask the agent to start it.'),
   started_at: time("When it started, by the host's clock, corrected."),
   ended_at: time("When it ended, by the host's clock, corrected."),
+  stdout_bytes: orNull('integer', 'Bytes of its output, as last heard.'),
+  stderr_bytes: orNull('integer', 'Bytes of its output, as last heard.'),
 });
 
-const nullable = <T extends Type.TSchema>(schema: T) =>
-  Type.Unsafe<Static<T> | null>({ anyOf: [schema, { type: 'null' }] });
+const RetryView = Type.Object(
+  {
+    max_attempts: Type.Integer({ description: 'How often it is started at most.' }),
+    backoff_seconds: Type.Integer({ description: 'The pause before the second attempt; it doubles.' }),
+    on: Type.Array(oneOf(RETRY_CAUSES, 'An end after which it is run again.')),
+  },
+  { description: 'When its command is run again; null: never.' },
+);
 
 export const JobView = Type.Object(
   {
@@ -85,6 +101,7 @@ export const JobView = Type.Object(
     priority: Type.Integer({ description: '0 to 9: higher first, among the jobs of its host.' }),
     on_ambiguous_start: oneOf(['lose', 'retry'], 'What to do where a start may or may not have happened.'),
     leftovers: oneOf(['keep', 'kill'], 'What to do with processes that outlive the main one.'),
+    retry: nullable(RetryView),
     labels: Type.Record(Type.String(), Type.String(), { description: 'For filters and people.' }),
     created_by: Type.String({ description: 'The name of the API key that made it.' }),
     canceled_by: orNull('string', 'The name of the API key that canceled it.'),
@@ -134,7 +151,7 @@ export function jobView(job: Job, kept?: KeptOutput): JobView {
     mode: job.mode,
     job_user: job.job_user,
     state: job.state,
-    outcome: job.outcome && { ...job.outcome, ended_at: timestamp(job.outcome.ended_at) },
+    outcome: outcomeView(job),
     return_code: job.outcome?.return_code ?? null,
     version: job.version,
     attempt: job.attempt,
@@ -151,6 +168,7 @@ export function jobView(job: Job, kept?: KeptOutput): JobView {
     priority: job.priority,
     on_ambiguous_start: job.on_ambiguous_start,
     leftovers: job.leftovers,
+    retry: job.retry && { ...job.retry, on: [...job.retry.on] },
     labels: job.labels,
     created_by: job.created_by,
     canceled_by: job.canceled_by,
@@ -179,17 +197,32 @@ export function timestamp(ms: number | null): string | null {
 }
 
 function attempts(job: Job): JobView['attempts'] {
-  if (job.attempt === 0) return [];
-  const { attempt, agent_job_id, dispatched_at, started_at, ended_at } = job;
-  return [
-    {
-      attempt,
-      agent_job_id,
-      dispatched_at: timestamp(dispatched_at),
-      started_at: timestamp(started_at),
-      ended_at: timestamp(ended_at),
-    },
-  ];
+  const numbers = Array.from({ length: job.attempt }, (_, i) => i + 1);
+  return numbers.flatMap((attempt) => {
+    const seen = asOfAttempt(job, attempt);
+    // Of jobs that earlier versions started again, only the present attempt is known.
+    return seen.attempt === attempt ? [attemptView(seen)] : [];
+  });
+}
+
+function attemptView(job: Job): JobView['attempts'][number] {
+  const { attempt, state, started_by, agent_job_id, stdout_bytes, stderr_bytes } = job;
+  return {
+    attempt,
+    state,
+    outcome: outcomeView(job),
+    started_by,
+    agent_job_id,
+    dispatched_at: timestamp(job.dispatched_at),
+    started_at: timestamp(job.started_at),
+    ended_at: timestamp(job.ended_at),
+    stdout_bytes,
+    stderr_bytes,
+  };
+}
+
+function outcomeView({ outcome }: Job): JobView['outcome'] {
+  return outcome && { ...outcome, ended_at: timestamp(outcome.ended_at) };
 }
 
 function output(job: Job, { tails, output }: KeptOutput): Partial<JobView> {

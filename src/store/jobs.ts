@@ -9,6 +9,7 @@ import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
 import { accept } from './jobs/accept.ts';
+import { type AdoptedJob, adopt, adoptionOf } from './jobs/adopt.ts';
 import { events } from './jobs/events.ts';
 import { type Glance, glance } from './jobs/glance.ts';
 import { findAccepted, type Idempotency, type Taken } from './jobs/idempotency.ts';
@@ -46,6 +47,13 @@ export interface JobStore {
     owner: string,
     idempotency: Idempotency,
   ): Promise<Exclude<Accepted, { kind: 'accepted' }> | null>;
+  /**
+   * Stores a job that somebody else started, to be followed from now on; or finds the one that stands for it.
+   * @param hostPrint as for `accept`
+   */
+  adopt(job: AdoptedJob, hostPrint: string | null): Promise<Job | 'host_changed'>;
+  /** What `adopt` would find. */
+  findAdopted(owner: string, host: string, agentJobId: string): Promise<Job | null>;
   get(id: string): Promise<Job | null>;
   getMany(ids: string[]): Promise<(Job | null)[]>;
   /** The same for whoever asks a host about its jobs, at a fraction of the cost. */
@@ -65,7 +73,8 @@ export interface JobStore {
   /** Writes how much running jobs have written, of those that are still at their version. */
   noteGrowth(grown: Growth[]): Promise<void>;
   events(id: string): Promise<JobEvent[]>;
-  tails(id: string): Promise<Tails | null>;
+  /** The ends of the output of the last attempt, once the job is over, or of an earlier one. */
+  tails(id: string, earlier?: number | null): Promise<Tails | null>;
   output(id: string): Promise<SyncOutput | null>;
   /** Newest first; `after` is the id that the page before ended with. */
   list(filter: JobFilter, page: { size: number; after?: string }): Promise<JobPage>;
@@ -107,6 +116,20 @@ export function createJobStore(deps: {
       const taken = await findAccepted(redis, keys, owner, idempotency);
       return taken && replayed(taken);
     },
+    async adopt(job, hostPrint) {
+      for (;;) {
+        const adopted = await adopt(redis, keys, job, hostPrint);
+        if (adopted === 'host_changed') return adopted;
+        if ('job' in adopted) return adopted.job;
+        const before = await getOne(redis, keys, adopted.taken.id);
+        // Else its record has just been removed, and the claim with it.
+        if (before) return before;
+      }
+    },
+    async findAdopted(owner, host, agentJobId) {
+      const taken = await findAccepted(redis, keys, owner, adoptionOf(host, agentJobId));
+      return taken && getOne(redis, keys, taken.id);
+    },
     get: (id) => getOne(redis, keys, id),
     getMany: (ids) => getMany(redis, keys, ids),
     glance: (ids) => glance(redis, keys, ids),
@@ -121,7 +144,7 @@ export function createJobStore(deps: {
     note: (job, progress) => note(redis, keys, job, progress),
     noteGrowth: (grown) => noteGrowth(redis, keys, grown),
     events: (id) => events(redis, keys, id),
-    tails: (id) => tails(redis, keys, id),
+    tails: (id, earlier = null) => tails(redis, keys, id, earlier),
     output: (id) => output(redis, keys, id),
     list: (filter, page) => list(redis, keys, filter, page),
     async counts() {

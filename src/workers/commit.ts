@@ -8,6 +8,7 @@ import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobProgress, Tails } from '../job/record.ts';
 import { grown, type Report, type ReportedOutput } from '../job/report.ts';
 import { settle } from '../job/settle.ts';
+import { isOver } from '../job/states.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Contact, Target } from './contact.ts';
 
@@ -30,20 +31,26 @@ export function createCommit(deps: {
   contact: Pick<Contact, 'attempt'>;
   /** A job came under way on a host: it must be asked about. */
   onFollowed: (job: Job) => void;
+  /** A job waits for its host again: who starts it must look when. */
+  onPutBack: (host: string) => void;
   log: Logger;
 }): Commit {
-  const { jobs, agents, contact, onFollowed, log } = deps;
+  const { jobs, agents, contact, onFollowed, onPutBack, log } = deps;
 
   return async (target, job, report, extra = {}) => {
     const moment = { now: await jobs.now(), skewMs: target.health.agent?.clock_skew_ms ?? 0 };
-    const move = settle(job, report, moment);
+    const move = settle({ ...job, ...extra }, report, moment);
     if (!move) {
       // No change of its state, but what callers look at.
       await jobs.noteGrowth(grown(job, report));
       return null;
     }
-    const change: Change = { ...move.change, ...extra };
-    if (report.kind === 'ended') Object.assign(change, await kept(target, job, report));
+    // The move comes last: a next attempt has not got the id of the one that ended.
+    const change: Change = { ...extra, ...move.change };
+    if (report.kind === 'ended') {
+      const { output, ...tails } = await kept(target, { ...job, ...extra }, report);
+      Object.assign(change, tails, isOver(move.to) && output && { output });
+    }
     const moved = await jobs.transition(job, job.state, move.to as never, change);
     const fields = { job: job.id, host: job.host, from: job.state, to: move.to, why: change.why };
     if (!moved) {
@@ -52,6 +59,7 @@ export function createCommit(deps: {
     }
     log.info({ ...fields, version: moved.version }, 'job.moved');
     if (moved.state === 'running' && job.state === 'dispatching') onFollowed(moved);
+    if (moved.state === 'queued') onPutBack(moved.host);
     return moved;
   };
 

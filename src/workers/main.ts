@@ -130,7 +130,7 @@ export async function startWorkers({
     if (job.started_by === 'full') holds.want(job.host);
     void wake.follow(job.host).catch((err: unknown) => log.warn({ host: job.host, err }, 'poll.not_woken'));
   };
-  const commit = createCommit({ jobs, agents, contact, onFollowed, log });
+  const commit = createCommit({ jobs, agents, contact, onFollowed, onPutBack: onFreed, log });
   const hold = createHeld({ jobs, followed, agents, contact, inSlot, commit });
   const holds = createHolds({ followed, leases, feed, wake, hold, limit: config.heldHosts, owner, log });
   const workerMetrics = measureWorkers(metrics.registry, { holds });

@@ -42,6 +42,8 @@ export function someJob(more: Partial<Job> = {}): Job {
     labels: {},
     on_ambiguous_start: 'lose',
     leftovers: 'keep',
+    retry: null,
+    unique_key: null,
     callback_url: null,
     created_by: 'test',
     created_at: Date.now(),

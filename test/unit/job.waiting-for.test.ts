@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { type HostHealth, UNKNOWN_HEALTH } from '../../src/job/host.ts';
+import { outcome } from '../../src/job/outcome.ts';
 import type { Job } from '../../src/job/record.ts';
 import {
   type HostQueue,
@@ -63,6 +64,20 @@ const CASES: { what: string; given: Given; waits: (typeof WAITING_FOR)[number]; 
     given: { queue: { place: 'later', eligible_at: NOW + 4 * SECOND } },
     waits: 'start_time',
     words: /^It is tried again 2026-11-22T03:00:04Z \(in 4 s\): accepted\.$/,
+  },
+  {
+    what: 'an attempt that is over, and another one that is to follow',
+    given: {
+      job: {
+        ...{ attempt: 2, started_by: null, retry: { max_attempts: 3, backoff_seconds: 10, on: ['exit'] } },
+        attempts: [
+          { ...someJob(), attempt: 1, state: 'failed', outcome: outcome('exit', { return_code: 3 }) },
+        ],
+      },
+      queue: { place: 'later', eligible_at: NOW + 4 * SECOND },
+    },
+    waits: 'next_attempt',
+    words: /^It starts again, as attempt 2 of 3, 2026-11-22T03:00:04Z \(in 4 s\): accepted\.$/,
   },
   {
     what: 'a job behind others',

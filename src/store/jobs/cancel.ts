@@ -1,4 +1,5 @@
 /** Asking for a cancel: done at once where nothing was sent to the host, owed to the host otherwise. */
+import { waitsForNextAttempt } from '../../job/attempts.ts';
 import { outcome } from '../../job/outcome.ts';
 import type { CancelOrder, Job } from '../../job/record.ts';
 import type { JobStore } from '../jobs.ts';
@@ -23,11 +24,14 @@ export function createCancel(deps: {
       const asked = { cancel_requested_at: await jobs.now(), canceled_by: by };
       switch (job.state) {
         case 'queued': {
-          const message = order.reason ?? 'canceled before it was started';
+          const why = waitsForNextAttempt(job)
+            ? `canceled before attempt ${job.attempt} was started`
+            : 'canceled before it was started';
+          const message = order.reason ?? why;
           const moved = await jobs.transition(job, 'queued', 'canceled', {
             ...asked,
             outcome: outcome('canceled', { message }),
-            why: 'canceled before it was started',
+            why,
           });
           if (moved) return { kind: 'canceled', job: moved };
           break;

@@ -26,7 +26,7 @@ const NUMBERS = new Set<string>([
   // Of the request; see glance.ts.
   'poll_interval',
 ]);
-const OBJECTS = new Set<string>(['cancel', 'outcome']);
+const OBJECTS = new Set<string>(['cancel', 'outcome', 'attempts']);
 
 /** What a request usually says; absent from its text. Values here must never change: old records rely on them. */
 export const USUAL = {
@@ -43,6 +43,8 @@ export const USUAL = {
   priority: 5,
   on_ambiguous_start: 'lose',
   leftovers: 'keep',
+  retry: null,
+  unique_key: null,
   callback_url: null,
   traceparent: null,
 } as const satisfies Partial<JobRequest>;

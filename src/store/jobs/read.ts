@@ -1,7 +1,7 @@
 /** Reading jobs: the record, and what is kept beside it. */
 import type { SyncOutput } from '../../job/move.ts';
 import type { Job, Tails } from '../../job/record.ts';
-import { isOver } from '../../job/states.ts';
+import { isOver, type State } from '../../job/states.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { type Hash, pairs, results } from '../replies.ts';
@@ -40,9 +40,22 @@ export async function getOne(redis: Redis, keys: Keys, id: string): Promise<Job 
   return { ...job, next_poll_at: next === null ? null : Math.round(Number(next)) };
 }
 
-export async function tails(redis: Redis, keys: Keys, id: string): Promise<Tails | null> {
-  const kept = await redis.hgetallBuffer(keys.jobTails(id));
-  return kept.stdout && kept.stderr ? { stdout: kept.stdout, stderr: kept.stderr } : null;
+/** @param attempt null: the last one's */
+export async function tails(
+  redis: Redis,
+  keys: Keys,
+  id: string,
+  attempt: number | null,
+): Promise<Tails | null> {
+  const prefix = attempt === null ? '' : `${attempt}:`;
+  const kept = await redis.hmgetBuffer(keys.jobTails(id), `${prefix}stdout`, `${prefix}stderr`);
+  const [stdout, stderr] = kept;
+  return stdout && stderr ? { stdout, stderr } : null;
+}
+
+/** What the fields of the present attempt's tails begin with: nothing with the job's end, else the attempt. */
+export function tailsPrefix(job: Job, to: State): string {
+  return isOver(to) ? '' : `${job.attempt}:`;
 }
 
 export async function output(redis: Redis, keys: Keys, id: string): Promise<SyncOutput | null> {

@@ -14,6 +14,7 @@ import { defineScript } from '../script.ts';
 import { encodeProgress } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
 import { glancedAt } from './glance.ts';
+import { tailsPrefix } from './read.ts';
 
 /** How long a record is kept after its end, in ms. */
 export const KEPT_MS = 7 * 86_400_000;
@@ -95,9 +96,9 @@ elseif p.was_followed and redis.call('ZREM', KEYS[6], p.id) == 1 then
   if redis.call('ZCARD', KEYS[6]) == 0 then redis.call('ZREM', KEYS[7], p.host) end
 end
 
+if p.tails then redis.call('HSET', KEYS[12], p.tails .. 'stdout', ARGV[2], p.tails .. 'stderr', ARGV[3]) end
 if p.over then
   redis.call('ZADD', KEYS[9], now + ${KEPT_MS}, p.id)
-  if p.tails then redis.call('HSET', KEYS[12], 'stdout', ARGV[2], 'stderr', ARGV[3]) end
   if p.output then
     redis.call('HSET', KEYS[13], 'stdout', ARGV[4], 'stderr', ARGV[5], 'truncated', p.truncated)
     redis.call('EXPIRE', KEYS[13], ${OUTPUT_SECONDS})
@@ -192,7 +193,7 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     next_poll_at: next_poll_at ?? false,
     over: isOver(to),
     callback: job.callback_url !== null,
-    tails: tails !== undefined,
+    tails: tails !== undefined && tailsPrefix(job, to),
     output: output !== undefined,
     truncated: output?.truncated ? 1 : 0,
     channel,

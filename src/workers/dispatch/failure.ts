@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { AgentPort } from '../../job/agent-port.ts';
+import { nextAttempt } from '../../job/attempts.ts';
 import { pauseAskedMs } from '../../job/circuit.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { pauseLeftMs } from '../../job/host.ts';
@@ -140,18 +141,18 @@ export function createStartFailure(deps: {
 
   async function cannotBeSettled(job: Job): Promise<Next> {
     const now = await jobs.now();
+    const message = 'the reply to its start was lost, and the agent cannot say whether it started';
+    const unsettled = outcome('ambiguous_start', { message });
     if (job.on_ambiguous_start === 'retry') {
-      await jobs.transition(job, 'dispatching', 'queued', {
-        attempt: job.attempt + 1,
-        // Growing, because each of them may have started the command.
-        eligible_at: now + 1_000 * 2 ** Math.min(6, job.attempt),
-        why: 'the reply to its start was lost; on_ambiguous_start is retry',
-      });
+      const why = 'the reply to its start was lost; on_ambiguous_start is retry';
+      // Growing, because each of them may have started the command.
+      const eligible_at = now + 1_000 * 2 ** Math.min(6, job.attempt);
+      const ended = { state: 'lost' as const, change: { outcome: unsettled } };
+      await jobs.transition(job, 'dispatching', 'queued', nextAttempt(job, ended, { eligible_at, why }));
       return { againInMs: null };
     }
-    const message = 'the reply to its start was lost, and the agent cannot say whether it started';
     await jobs.transition(job, 'dispatching', 'lost', {
-      outcome: outcome('ambiguous_start', { message }),
+      outcome: unsettled,
       lost_at: now,
       next_poll_at: now + LOST_PAUSE_MS,
       why: message,

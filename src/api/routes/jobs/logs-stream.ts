@@ -1,8 +1,9 @@
 /**
- * Following a job's output as server-sent events, to its end. `id` is the next offset, so that a caller who
+ * Following an attempt's output as server-sent events, to its end. `id` is the next offset, so that a caller who
  * comes back goes on at the byte after the last one it got. A host that is away makes it wait, not fail.
  */
 import { isUtf8 } from 'node:buffer';
+import { asOfAttempt } from '../../../job/attempts.ts';
 import { hasCode, SluiceError } from '../../../job/errors.ts';
 import type { Job } from '../../../job/record.ts';
 import { isOver } from '../../../job/states.ts';
@@ -32,7 +33,11 @@ export function createFollowOutput({ readOutput, waits }: FollowDeps) {
         offset = next;
       }
       if (range?.complete) {
-        stream.send({ id: `${offset}`, event: 'end', data: { offset, state: now.state } });
+        stream.send({
+          id: `${offset}`,
+          event: 'end',
+          data: { offset, state: asOfAttempt(now, wanted.attempt).state },
+        });
         return stream.end();
       }
       if (range && range.data.length >= wanted.limit) continue;
@@ -45,7 +50,8 @@ export function createFollowOutput({ readOutput, waits }: FollowDeps) {
     try {
       return await readOutput(job, wanted);
     } catch (error) {
-      if (isOver(job.state) || hasCode(error, 'output_gone') || !(error instanceof SluiceError)) throw error;
+      const { state } = asOfAttempt(job, wanted.attempt);
+      if (isOver(state) || hasCode(error, 'output_gone') || !(error instanceof SluiceError)) throw error;
       return null;
     }
   }

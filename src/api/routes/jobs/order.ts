@@ -16,9 +16,14 @@ export function checkBody(body: SubmitBody): void {
   if (Buffer.byteLength(body.command) > COMMAND_BYTES) refuse('command', 'is larger than 64 KiB');
   if (body.command.trim() === '') refuse('command', 'is empty');
   for (const field of ['env', 'secret_env'] as const) checkEnvironment(field, body[field] ?? {});
-  for (const [name, value] of Object.entries(body.labels ?? {})) checkText(`labels.${name}`, value);
+  checkLabels(body.labels ?? {});
   const twice = Object.keys(body.env ?? {}).find((name) => Object.hasOwn(body.secret_env ?? {}, name));
   if (twice !== undefined) refuse(`secret_env.${twice}`, 'is in env too');
+}
+
+/** @throws SluiceError invalid_request with the label at fault */
+export function checkLabels(labels: Record<string, string>): void {
+  for (const [name, value] of Object.entries(labels)) checkText(`labels.${name}`, value);
 }
 
 /**
@@ -54,6 +59,8 @@ export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'se
       labels: body.labels ?? {},
       on_ambiguous_start: body.on_ambiguous_start,
       leftovers: body.leftovers,
+      retry: body.retry && body.retry.max_attempts > 1 ? body.retry : null,
+      unique_key: null,
       callback_url: body.callback_url ?? null,
       created_by: from.caller,
       created_at,

@@ -1,8 +1,9 @@
 /**
- * A range of a job's output: from the host while it has it, else from the tail that is kept with a job that is
- * over. A range that begins later than was asked for says so; it is never passed off as the whole.
+ * A range of an attempt's output: from the host while it has it, else from the tail that is kept with an attempt that
+ * is over. A range that begins later than was asked for says so; it is never passed off as the whole.
  */
 import type { AgentPort } from '../../../job/agent-port.ts';
+import { asOfAttempt } from '../../../job/attempts.ts';
 import { hasCode, SluiceError } from '../../../job/errors.ts';
 import type { Job } from '../../../job/record.ts';
 import { isOver } from '../../../job/states.ts';
@@ -39,14 +40,15 @@ export interface OutputDeps {
 export type ReadOutput = (job: Job, wanted: Wanted) => Promise<OutputRange>;
 
 export function createReadOutput({ jobs, hosts, agents, calling }: OutputDeps): ReadOutput {
-  return async (job, wanted) => {
+  return async (now, wanted) => {
+    const job = asOfAttempt(now, wanted.attempt);
     if (job.started_by === null) return nothingYet(job, wanted);
     try {
       return await fromHost(job, wanted);
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       if (hasCode(error, 'output_gone') && isBeforeStart(job)) return nothingYet(job, wanted);
-      const kept = await fromTail(job, wanted);
+      const kept = await fromTail(job, wanted, now);
       if (kept) return kept;
       throw error;
     }
@@ -60,8 +62,10 @@ export function createReadOutput({ jobs, hosts, agents, calling }: OutputDeps): 
     return { data, offset: wanted.offset, next, complete: eof && isOver(job.state), kept: false };
   }
 
-  async function fromTail(job: Job, { stream, offset, limit, attempt }: Wanted): Promise<OutputRange | null> {
-    const tails = isOver(job.state) && attempt === job.attempt ? await jobs.tails(job.id) : null;
+  async function fromTail(job: Job, wanted: Wanted, now: Job): Promise<OutputRange | null> {
+    const { stream, offset, limit, attempt } = wanted;
+    if (!isOver(job.state) || attempt !== job.attempt) return null;
+    const tails = await jobs.tails(job.id, attempt === now.attempt ? null : attempt);
     if (!tails) return null;
     const tail = tails[stream];
     const total = Math.max(job[`${stream}_bytes`] ?? 0, tail.length);

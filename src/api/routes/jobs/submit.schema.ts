@@ -1,12 +1,20 @@
 /** The body of `POST /v1/jobs`. Lengths here are in characters; those in bytes are checked beside it. */
 import Type, { type Static } from 'typebox';
 import { MODES } from '../../../job/record.ts';
+import {
+  LONGEST_BACKOFF_SECONDS,
+  MAX_ATTEMPTS,
+  RETRY_CAUSES,
+  type RetryCause,
+  USUAL_BACKOFF_SECONDS,
+  USUAL_CAUSES,
+} from '../../../job/retry.ts';
 import { ENV_NAME, USER_NAME } from '../../../protocol/agent.ts';
 
 const YEAR_SECONDS = 31_536_000;
 
 /** Fields of the contract that this gateway does not do yet. */
-export const NOT_YET = ['unique_key', 'on_duplicate', 'retry'] as const;
+export const NOT_YET = ['unique_key', 'on_duplicate'] as const;
 
 /** In bytes of UTF-8. */
 export const COMMAND_BYTES = 65_536;
@@ -33,6 +41,48 @@ export const Labels = Type.Unsafe<Record<string, string>>({
   additionalProperties: { type: 'string', maxLength: 255 },
   description: 'For filters and people: up to 16, names of letters, digits and `._/-`.',
 });
+
+const Retry = Type.Unsafe<RetryBody | null>({
+  type: ['object', 'null'],
+  properties: {
+    max_attempts: {
+      type: 'integer',
+      minimum: 1,
+      maximum: MAX_ATTEMPTS,
+      default: 1,
+      description: 'How often the command is started at most, the first time included.',
+    },
+    backoff_seconds: {
+      type: 'integer',
+      minimum: 0,
+      maximum: LONGEST_BACKOFF_SECONDS,
+      default: USUAL_BACKOFF_SECONDS,
+      description:
+        'The pause before the second attempt, from the end of the first; it doubles with every further one, up to ' +
+        `${LONGEST_BACKOFF_SECONDS} s.`,
+    },
+    on: {
+      type: 'array',
+      items: { type: 'string', enum: [...RETRY_CAUSES] },
+      minItems: 1,
+      uniqueItems: true,
+      default: [...USUAL_CAUSES],
+      description:
+        'The ends after which it is run again: `exit` (a code other than 0), `signal`, `timeout`, `spawn_error`, ' +
+        '`reboot` (of the host, under it).',
+    },
+  },
+  additionalProperties: false,
+  description:
+    'Run the command again, as a new attempt of the same job, where it ended badly. Off by default (null, or one ' +
+    'attempt). Never after a cancel, never where it may still be at work, and never of a `lost` job.',
+});
+
+interface RetryBody {
+  max_attempts: number;
+  backoff_seconds: number;
+  on: RetryCause[];
+}
 
 export const SubmitBody = Type.Object(
   {
@@ -101,6 +151,7 @@ export const SubmitBody = Type.Object(
       default: 'keep',
       description: 'What to do with processes that outlive the main one.',
     }),
+    retry: Type.Optional(Retry),
     callback_url: optionalText("Told of the job's end and of its corrections (see Webhooks).", {
       format: 'uri',
       maxLength: 2_048,
