@@ -9,6 +9,7 @@ import type { Config } from '../config.ts';
 import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts';
 import { createAddressRules, createUrlCheck } from '../net/addresses.ts';
 import { createAgentPort } from '../net/agents.ts';
+import { createAcknowledging } from '../store/acknowledging.ts';
 import { createApiKeyStore } from '../store/api-keys.ts';
 import { createBudget } from '../store/budget.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
@@ -20,11 +21,18 @@ import { createCancel } from '../store/jobs/cancel.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createQueues } from '../store/queues.ts';
-import { connectForBlocking, connectForRequests, oncePerOutage, type RedisAddress } from '../store/redis.ts';
+import {
+  connectForBlocking,
+  connectForRequests,
+  oncePerOutage,
+  type Redis,
+  type RedisAddress,
+} from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createVitals } from '../store/vitals.ts';
 import { createEndpointStore } from '../store/webhooks.ts';
+import { acknowledgedStores, type Stores } from './acknowledged-stores.ts';
 import { type ApiDeps, buildApp } from './app.ts';
 import { createCrashPoints } from './crash-points.ts';
 
@@ -74,11 +82,14 @@ export async function startApi({
   const redis = connectForRequests(redisAddress, 'api');
   const subscriber = connectForBlocking(redisAddress, 'api-feed');
   const producer = connectForRequests(redisAddress, 'api-queues');
-  for (const connection of [redis, subscriber, producer]) {
+  const { ackReplicas: replicas } = config.needs;
+  const writer = replicas > 0 ? connectForRequests(redisAddress, 'api-writes') : null;
+  const connections = [redis, subscriber, producer, ...(writer ? [writer] : [])];
+  for (const connection of connections) {
     const tell = ({ message }: Error) => log.warn({ reason: message }, 'redis.error');
     connection.on('error', oncePerOutage(connection, tell));
   }
-  await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
+  await Promise.all(connections.map((connection) => connection.connect()));
 
   const stored = { redis, keys };
   const queues = createQueues(producer, keys.queuePrefix);
@@ -92,16 +103,36 @@ export async function startApi({
       .dispatch(host)
       .catch(({ message }: Error) => log.warn({ host, reason: message }, 'dispatch.not_woken'));
   };
-  const jobs = points.jobs(createJobStore({ ...stored, onTold, onFreed }));
   const { onHostChange, onRequest } = metrics;
-  const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns, onHostChange });
+  const open = (over: Redis): Stores => {
+    const place = { redis: over, keys };
+    const jobs = points.jobs(createJobStore({ ...place, onTold, onFreed }));
+    return {
+      jobs,
+      hosts: createHostStore({ ...place, sealer, patterns: config.addressPatterns, onHostChange }),
+      endpoints: createEndpointStore({ ...place, sealer }),
+      deliveries: createDeliveryStore(place),
+      cancelJob: createCancel({ jobs, wake }),
+    };
+  };
+  const onChange = (change: 'missing' | 'back') =>
+    log[change === 'missing' ? 'error' : 'info']({ replicas }, `replicas.${change}`);
+  const stores = writer
+    ? acknowledgedStores(
+        open(redis),
+        open(writer),
+        createAcknowledging({ redis: writer, keys, replicas, onChange }),
+      )
+    : open(redis);
+  const { hosts } = stores;
   const admin = config.apiKey === null ? undefined : adminOf(config.apiKey, config.callbackSecret);
   const feed = await createFeed({ redis, subscriber, keys, hears: 'everything' });
   const agents = createAgentPort({ onRequest });
   const rules = createAddressRules(config.webhooks);
 
   const app = await buildApp({
-    ...{ version, redis, needs: config.needs, jobs, hosts, feed, wake, agents, sealer, metrics },
+    ...stores,
+    ...{ version, redis, needs: config.needs, feed, wake, agents, sealer, metrics },
     ...(tls && { tls }),
     logger: log,
     holdLimits: HOLD_LIMITS,
@@ -110,9 +141,6 @@ export async function startApi({
     budget: createBudget({ ...stored, onWait: (what) => metrics.onLimited('rate', what) }),
     readQueue: createReadQueue(stored),
     followed: createFollowed(stored),
-    endpoints: createEndpointStore({ ...stored, sealer }),
-    deliveries: createDeliveryStore(stored),
-    cancelJob: createCancel({ jobs, wake }),
     refuseCallback: createUrlCheck({ rules, isAgentAddress: (address) => hosts.isAgentAddress(address) }),
   });
 
@@ -124,8 +152,7 @@ export async function startApi({
     await agents.close();
     await feed.close();
     await queues.close();
-    redis.disconnect();
-    producer.disconnect();
+    for (const connection of [redis, producer, writer]) connection?.disconnect();
   }
 
   try {

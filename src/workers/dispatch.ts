@@ -11,6 +11,7 @@ import { envPlace, type Sealer } from '../store/sealing.ts';
 import type { Commit } from './commit.ts';
 import type { Contact } from './contact.ts';
 import { createAcceptance } from './dispatch/acceptance.ts';
+import { createCommitStart, type ReplicatedStarts } from './dispatch/commit-start.ts';
 import { createDeadline } from './dispatch/deadline.ts';
 import { createDrain } from './dispatch/drain.ts';
 import type { Effort } from './dispatch/effort.ts';
@@ -19,6 +20,8 @@ import { createStart } from './dispatch/start.ts';
 
 export function createDispatch(deps: {
   jobs: JobStore;
+  /** Null: no replicas are asked for. */
+  replicated: ReplicatedStarts | null;
   mailbox: Mailbox;
   agents: AgentPort;
   contact: Contact;
@@ -45,6 +48,7 @@ export function createDispatch(deps: {
     start: (...order) => effort.aside(() => agents.start(...order)),
   };
   const start = createStart({
+    commitStart: createCommitStart(deps),
     ...{ jobs, contact, openEnv, commit, wake, deadline, startFailed, log },
     agents: patient,
   });

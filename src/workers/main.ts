@@ -9,6 +9,7 @@ import type { Config } from '../config.ts';
 import type { Job } from '../job/record.ts';
 import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts';
 import { createAgentPort } from '../net/agents.ts';
+import { createAcknowledging } from '../store/acknowledging.ts';
 import { createBudget } from '../store/budget.ts';
 import { createFeed } from '../store/feed.ts';
 import { createFollowed } from '../store/followed.ts';
@@ -90,11 +91,14 @@ export async function startWorkers({
   const redis = connectForBlocking(redisAddress, 'workers');
   const subscriber = connectForBlocking(redisAddress, 'workers-feed');
   const producer = connectForRequests(redisAddress, 'workers-queues');
-  for (const connection of [redis, subscriber, producer]) {
+  const { ackReplicas: replicas } = config.needs;
+  const starter = replicas > 0 ? connectForBlocking(redisAddress, 'workers-starts') : null;
+  const connections = [redis, subscriber, producer, ...(starter ? [starter] : [])];
+  for (const connection of connections) {
     const tell = ({ message }: Error) => log.warn({ reason: message }, 'redis.error');
     connection.on('error', oncePerOutage(connection, tell));
   }
-  await Promise.all([redis.connect(), subscriber.connect(), producer.connect()]);
+  await Promise.all(connections.map((connection) => connection.connect()));
   // Read over the connection that fails fast: a scrape must end, with Redis away too.
   const vitals = createVitals({ redis: producer, keys });
   metrics.watch(vitals.read);
@@ -109,6 +113,12 @@ export async function startWorkers({
   const onFreed = (host: string) =>
     void wake.dispatch(host).catch((err: unknown) => log.warn({ host, err }, 'dispatch.not_woken'));
   const jobs = points.jobs(createJobStore({ ...stored, onTold, onFreed }));
+  const onChange = (change: 'missing' | 'back') =>
+    log[change === 'missing' ? 'error' : 'info']({ replicas }, `replicas.${change}`);
+  const replicated = starter && {
+    jobs: points.jobs(createJobStore({ redis: starter, keys, onTold, onFreed })),
+    acknowledged: createAcknowledging({ redis: starter, keys, replicas, onChange }),
+  };
   const { onHostChange, onRequest, onLimited } = metrics;
   const hosts = createHostStore({ ...stored, sealer, patterns: config.addressPatterns, onHostChange });
   const mailbox = points.mailbox(createMailbox(stored));
@@ -142,6 +152,7 @@ export async function startWorkers({
     close: closeDispatch,
   } = createDispatch({
     ...{ jobs, mailbox, agents, contact, commit, inSlot, effort, feed, sealer, onLimited, stopping, log },
+    replicated,
     queues: { wake, isCrowded },
   });
   const { poll, silence } = createFollow({
@@ -193,7 +204,7 @@ export async function startWorkers({
       // BullMQ's loop would turn without a pause on a connection that is closed under it, and nothing else ever run.
       for (const worker of workers) worker.abandon();
     }
-    for (const connection of [redis, producer, subscriber]) connection.disconnect();
+    for (const connection of connections) connection.disconnect();
     log.info({ owner }, 'workers.stopped');
   }
 

@@ -12,6 +12,7 @@ import type { JobStore } from '../../store/jobs.ts';
 import type { Wake } from '../../store/queues.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { CommitStart } from './commit-start.ts';
 import type { Deadline } from './deadline.ts';
 import type { StartFailure } from './failure.ts';
 
@@ -45,13 +46,14 @@ export function createStart(deps: {
   contact: Pick<Contact, 'attempt' | 'facts'>;
   /** Opens a job's environment. */
   openEnv: (job: Job) => { env: Record<string, string>; secret_env: Record<string, string> };
+  commitStart: CommitStart;
   commit: Commit;
   wake: Pick<Wake, 'follow'>;
   deadline: Deadline;
   startFailed: StartFailure;
   log: Logger;
 }): Start {
-  const { jobs, agents, contact, openEnv, commit, wake, deadline, startFailed, log } = deps;
+  const { jobs, agents, contact, openEnv, commitStart, commit, wake, deadline, startFailed, log } = deps;
 
   return async (target, facts, id, { alone, paidUntil }) => {
     // Not `get`, which asks for the time of its next question, too: what waits has none.
@@ -79,7 +81,7 @@ export function createStart(deps: {
     }
     const attempt = Math.max(job.attempt, 1);
     const token = launchToken({ id: job.id, attempt });
-    const dispatching = await jobs.transition(job, 'queued', 'dispatching', {
+    const dispatching = await commitStart(job, {
       attempt,
       started_by,
       launcher_dir,
@@ -88,7 +90,7 @@ export function createStart(deps: {
       dispatched_at: await jobs.now(),
       why: `starting attempt ${attempt}`,
     });
-    if (!dispatching) return { againInMs: null };
+    if ('againInMs' in dispatching) return dispatching;
     const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
     const paid = performance.now() < paidUntil + GRACE_MS;
     return send(target, dispatching, { again: false, waitSeconds, paid });

@@ -1,0 +1,53 @@
+/**
+ * The stores as the API uses them: what it writes for a caller is acknowledged (`store/acknowledging.ts`) before the
+ * caller is answered, where the operator asked for replicas. Everything else is read over the connection of the reads,
+ * which no wait for replicas holds up. Without replicas the stores are what they are: nothing is paid.
+ */
+import type { Acknowledged } from '../store/acknowledging.ts';
+import { acknowledging } from '../store/acknowledging.ts';
+import type { DeliveryStore } from '../store/deliveries.ts';
+import type { HostStore } from '../store/hosts.ts';
+import type { Cancel } from '../store/jobs/cancel.ts';
+import type { JobStore } from '../store/jobs.ts';
+import type { EndpointStore } from '../store/webhooks.ts';
+
+export interface Stores {
+  jobs: JobStore;
+  hosts: HostStore;
+  endpoints: EndpointStore;
+  deliveries: DeliveryStore;
+  cancelJob: Cancel;
+}
+
+/**
+ * @param reads over the connection of the reads
+ * @param writes the same stores over the connection whose writes `acknowledged` waits for
+ */
+export function acknowledgedStores(reads: Stores, writes: Stores, acknowledged: Acknowledged): Stores {
+  const jobs = acknowledging(writes.jobs, ['accept', 'findAccepted'], acknowledged);
+  const hosts = acknowledging(writes.hosts, ['put', 'remove', 'setDraining', 'pin'], acknowledged);
+  const { create, patch, rotateSecret, remove } = acknowledging(
+    writes.endpoints,
+    ['create', 'patch', 'rotateSecret', 'remove'],
+    acknowledged,
+  );
+  return {
+    jobs: {
+      ...reads.jobs,
+      accept: jobs.accept,
+      // Told of nothing there is nothing to wait for; what is told again must be there as what is told first.
+      findAccepted: async (...given) =>
+        (await reads.jobs.findAccepted(...given)) && jobs.findAccepted(...given),
+    },
+    hosts: {
+      ...reads.hosts,
+      ...{ put: hosts.put, remove: hosts.remove, setDraining: hosts.setDraining, pin: hosts.pin },
+    },
+    endpoints: { ...reads.endpoints, create, patch, rotateSecret, remove },
+    deliveries: {
+      ...reads.deliveries,
+      redeliver: (delivery) => acknowledged(() => writes.deliveries.redeliver(delivery)),
+    },
+    cancelJob: (...given) => acknowledged(() => writes.cancelJob(...given)),
+  };
+}
