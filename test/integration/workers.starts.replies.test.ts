@@ -1,0 +1,5 @@
+/** Rows of the table of starts (`docs/starts.md`). */
+import { describeStarts } from '../helpers/starts.cases.ts';
+import { REPLIES } from '../helpers/starts.moments.ts';
+
+describeStarts(REPLIES);
