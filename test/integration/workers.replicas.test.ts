@@ -1,0 +1,69 @@
+/**
+ * With SLUICE_ACK_REPLICAS a start is sent once the replica knows of it: on a Base agent without the launcher, which would
+ * start what a failover forgot a second time.
+ */
+import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Workers } from '../../src/workers/main.ts';
+import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
+import { withClient } from '../helpers/redis-process.ts';
+import { type ReplicatedRedis, startReplicatedRedis } from '../helpers/redis-replica.ts';
+import { newJob, openStores, type Stores } from '../helpers/stores.ts';
+import { until } from '../helpers/until.ts';
+import { endOf, runToEnd, startTestWorkers } from '../helpers/workers.ts';
+
+let redis: ReplicatedRedis;
+let stores: Stores;
+let workers: Workers;
+let agent: BaseAgent;
+
+beforeAll(async () => {
+  [redis, agent] = await Promise.all([
+    startReplicatedRedis(),
+    startBaseAgent({ generation: 'B', rate: null }),
+  ]);
+  stores = await openStores(redis.url);
+  const { address, token, fingerprint } = agent;
+  await stores.hosts.put('plain', { address, token, tls: { fingerprint }, launcher: false });
+  workers = await startTestWorkers(redis.url, stores, { needs: { durability: 'everysec', ackReplicas: 1 } });
+});
+afterAll(async () => {
+  await workers?.close();
+  await agent?.close();
+  await stores?.close();
+  await redis?.stop();
+});
+
+it('the replica has the launch token by the time that the host gets it', async () => {
+  const { id } = await stores.submit(newJob({ host: 'plain', command: 'sleep 1' }));
+  await until(() => agent.startsOf('sleep 1') === 1, { everyMs: 1 });
+  const key = stores.keys.job(id);
+  const seen = await withClient(redis.replica.reach, (client) => client.hget(key, 'state'));
+  expect(['dispatching', 'running']).toContain(seen);
+  await endOf(stores, id);
+});
+
+it('while the replica is missing nothing is started, and each job is started once when it is back', async () => {
+  await runToEnd(stores, { host: 'plain', command: 'true' });
+  await redis.replica.kill('SIGSTOP');
+  const commands = [3, 4, 5].map((code) => `sh -c 'exit ${code}'`);
+  const jobs = [];
+  for (const command of commands) jobs.push(await stores.submit(newJob({ host: 'plain', command })));
+  const putBack = async () => {
+    const events = await Promise.all(jobs.map(({ id }) => stores.jobs.events(id)));
+    return events.flat().some(({ why }) => why.startsWith('nothing was sent'));
+  };
+  await until(putBack);
+  // Looked at again and again meanwhile: that must neither start it nor fill its history.
+  const looks = async () =>
+    Number(/cmdstat_wait:calls=(\d+)/.exec(await stores.redis.info('commandstats'))?.[1]);
+  const before = await looks();
+  await until(async () => (await looks()) >= before + 3);
+  for (const { id } of jobs) expect((await stores.jobs.events(id)).length).toBeLessThanOrEqual(3);
+  for (const command of commands) expect(agent.startsOf(command)).toBe(0);
+  await redis.replica.kill('SIGCONT');
+  for (const [i, { id }] of jobs.entries()) {
+    const ended = await endOf(stores, id);
+    expect(ended).toMatchObject({ state: 'failed', attempt: 1, outcome: { return_code: 3 + i } });
+  }
+  for (const command of commands) expect(agent.startsOf(command)).toBe(1);
+});
