@@ -32,6 +32,7 @@ import { putHostRoute } from './routes/hosts/put.ts';
 import { readHostRoutes } from './routes/hosts/read.ts';
 import { removeHostRoute } from './routes/hosts/remove.ts';
 import { trustHostRoute } from './routes/hosts/trust.ts';
+import { adoptRoute } from './routes/jobs/adopt.ts';
 import { cancelRoute } from './routes/jobs/cancel.ts';
 import { cancelManyRoute } from './routes/jobs/cancel-many.ts';
 import { jobEventsRoute } from './routes/jobs/events.ts';
@@ -92,6 +93,7 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   submitRoute(app, deps);
   listRoute(app, deps);
   waitRoute(app, deps);
+  adoptRoute(app, deps);
   cancelManyRoute(app, deps);
   readRoute(app, deps);
   cancelRoute(app, deps);

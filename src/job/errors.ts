@@ -39,6 +39,7 @@ export const ERRORS = {
   field_unsupported_by_agent: { status: 422, title: "The host's agent cannot do this", retry: 'never' },
   callback_secret_missing: { status: 422, title: 'The API key has no callback secret', retry: 'never' },
   callback_url_forbidden: { status: 422, title: 'The callback address may not be called', retry: 'never' },
+  agent_job_unknown: { status: 404, title: "The host's agent knows no such job", retry: 'never' },
   job_is_over: { status: 409, title: 'The job is over', retry: 'never' },
   // Hosts
   address_in_use: { status: 409, title: 'Another host has this address', retry: 'never' },

@@ -59,6 +59,12 @@ function canDo(agent: AgentFacts, launcher: boolean, capability: Capability): bo
   return launcher;
 }
 
+/** Nobody registered it, and a gateway carries no token to an address that a caller made up. */
+export function targetUnknown(target: string): SluiceError {
+  const detail = `${target} is no registered host, and no address pattern admits it`;
+  return new SluiceError('target_unknown', detail, { fields: { field: 'target_server' } });
+}
+
 function forbid(field: string, detail: string): never {
   throw new SluiceError('forbidden', detail, { fields: { field } });
 }

@@ -22,7 +22,7 @@ import { createStoreClock } from '../../store-clock.ts';
 import type { Waits } from '../../waiting.ts';
 import { type CallbackDeps, checkCallback } from './callback.ts';
 import { checkBody, createOrders } from './order.ts';
-import { asksOfAgent, checkAgent, checkGrants } from './permission.ts';
+import { asksOfAgent, checkAgent, checkGrants, targetUnknown } from './permission.ts';
 import { showJob } from './show.ts';
 import { NOT_YET, SubmitBody, SubmitHeaders } from './submit.schema.ts';
 
@@ -163,11 +163,6 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
 function logAfterAcceptance(request: FastifyRequest, error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error);
   request.log.warn({ event: 'job.submit.read_failed', reason }, 'accepted all the same');
-}
-
-export function targetUnknown(target: string): SluiceError {
-  const detail = `${target} is no registered host, and no address pattern admits it`;
-  return new SluiceError('target_unknown', detail, { fields: { field: 'target_server' } });
 }
 
 function keyReused(id: string): SluiceError {

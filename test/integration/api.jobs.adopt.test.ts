@@ -1,0 +1,128 @@
+/** Adopting jobs that were started on agents of each Base generation by somebody else. */
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { parseRedisUrl } from '../../src/config/redis-url.ts';
+import { createBaseClient } from '../helpers/base-agent.client.ts';
+import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
+import { type GatewayParts, startGatewayParts } from '../helpers/gateway-parts.ts';
+import { startRedis, type TestRedis } from '../helpers/redis.ts';
+import { until } from '../helpers/until.ts';
+
+let redis: TestRedis;
+let gateway: GatewayParts;
+const agents = new Map<string, BaseAgent>();
+
+beforeAll(async () => {
+  redis = await startRedis();
+  gateway = await startGatewayParts(parseRedisUrl(redis.url));
+  for (const generation of ['A', 'B', 'C'] as const) {
+    const agent = await startBaseAgent({ generation, rate: null });
+    agents.set(generation, agent);
+    const { address, token, fingerprint } = agent;
+    // Room for many at once: what is asked here is asked by people, and has the smallest share.
+    const rate = { limit: 1_000, period_seconds: 1 };
+    const host = { address, token, tls: { fingerprint }, rate };
+    expect((await gateway.call('PUT', `/v1/hosts/${generation}`, host)).status).toBe(201);
+  }
+});
+
+afterAll(async () => {
+  await gateway?.close();
+  for (const agent of agents.values()) await agent.close();
+  await redis?.stop();
+});
+
+const agentOf = (generation: string) => agents.get(generation) as BaseAgent;
+let named = 0;
+
+/** Started on the agent directly, as an old caller does. */
+async function startedByOthers(generation: string, command: string): Promise<string> {
+  const client = createBaseClient(agentOf(generation));
+  try {
+    return await client.run(command, { use_tmux: true, job_id: `old_${generation}_${++named}` });
+  } finally {
+    await client.close();
+  }
+}
+
+const adopt = (target_server: string, agent_job_id: string, more: object = {}) =>
+  gateway.call('POST', '/v1/jobs:adopt', { target_server, agent_job_id, mode: 'tmux', ...more });
+
+const endOf = (id: unknown) =>
+  until(
+    async () => {
+      const { body } = await gateway.call('GET', `/v1/jobs/${id}`);
+      return body.ended_at !== null && body;
+    },
+    { timeoutMs: 30_000, what: `the end of ${id}` },
+  );
+
+describe.each(['A', 'B', 'C'])('a job of an agent of generation %s', (generation) => {
+  it('is followed to its end, with its code and its output', async () => {
+    const id = await startedByOthers(generation, 'sleep 1; echo from before; (exit 4)');
+    const { status, body } = await adopt(generation, id, { labels: { dag_id: 'old' } });
+    expect(status).toBe(202);
+    expect(body).toMatchObject({
+      state: 'running',
+      version: 1,
+      attempt: 1,
+      started_by: 'base',
+      agent_job_id: id,
+      labels: { dag_id: 'old' },
+      command: '',
+    });
+    expect(await endOf(body.id)).toMatchObject({ state: 'failed', return_code: 4 });
+  });
+
+  it('that is over already takes its end', async () => {
+    const id = await startedByOthers(generation, 'true');
+    const client = createBaseClient(agentOf(generation));
+    await client.ended(id);
+    await client.close();
+    const { body } = await adopt(generation, id);
+    expect(await endOf(body.id)).toMatchObject({ state: 'succeeded', return_code: 0 });
+  });
+
+  it('is one job, however often it is adopted', async () => {
+    const id = await startedByOthers(generation, 'sleep 2');
+    const replies = await Promise.all([adopt(generation, id), adopt(generation, id), adopt(generation, id)]);
+    const ids = new Set([...replies, await adopt(generation, id)].map(({ body }) => body.id));
+    expect(ids.size).toBe(1);
+    expect(replies[0]?.body.id).toMatch(/^job_/);
+  });
+
+  it('is 404 where the agent does not know it', async () => {
+    const { status, body } = await adopt(generation, 'never-seen');
+    expect(status).toBe(404);
+    expect(body).toMatchObject({ code: 'agent_job_unknown', field: 'agent_job_id' });
+  });
+});
+
+it('a job of a host that does not answer is unreachable, and takes its true state when it is back', async () => {
+  const id = await startedByOthers('B', 'sleep 3');
+  const agent = agentOf('B');
+  agent.fault('*', { kind: 'reset', when: 'before' }, Number.POSITIVE_INFINITY);
+  const { status, body } = await adopt('B', id);
+  expect(status).toBe(202);
+  expect(body).toMatchObject({ state: 'unreachable', agent_job_id: id });
+  expect(body.unreachable_since).not.toBeNull();
+  agent.mend();
+  expect(await endOf(body.id)).toMatchObject({ state: 'succeeded' });
+});
+
+it('a body that names no id, an unknown host or a field of a start is refused by name', async () => {
+  const refused = async (body: object) => {
+    const { status, body: problem } = await gateway.call('POST', '/v1/jobs:adopt', body);
+    return [status, problem.code, problem.field];
+  };
+  expect(await refused({ target_server: 'A' })).toEqual([400, 'invalid_request', 'agent_job_id']);
+  expect(await refused({ target_server: 'nobody', agent_job_id: 'x' })).toEqual([
+    422,
+    'target_unknown',
+    'target_server',
+  ]);
+  expect(await refused({ target_server: 'A', agent_job_id: 'x', command: 'true' })).toEqual([
+    400,
+    'unknown_field',
+    'command',
+  ]);
+});
