@@ -98,7 +98,7 @@ export async function accept(
 const PROGRESS: Record<keyof JobProgress, unknown> = { ...NOT_STARTED, state: null, version: null };
 
 /** The parts of a job that are what was asked. */
-function requestOf(job: Job): JobRequest {
+export function requestOf(job: Job): JobRequest {
   const request: Record<string, unknown> = {};
   for (const [field, value] of Object.entries(job)) if (!(field in PROGRESS)) request[field] = value;
   return request as unknown as JobRequest;
