@@ -39,7 +39,8 @@ export const MOVES = {
   ],
   running: ['unreachable', 'canceling', 'queued', 'succeeded', 'failed', 'timed_out', 'canceled', 'lost'],
   unreachable: ['running', 'canceling', 'queued', 'succeeded', 'failed', 'timed_out', 'canceled', 'lost'],
-  canceling: ['succeeded', 'failed', 'timed_out', 'canceled', 'lost'],
+  // To itself: asked for again, with another signal; or something of it cannot be killed.
+  canceling: ['canceling', 'succeeded', 'failed', 'timed_out', 'canceled', 'lost'],
   succeeded: [],
   failed: [],
   timed_out: [],

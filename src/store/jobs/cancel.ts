@@ -48,8 +48,19 @@ export function createCancel(deps: {
           if (moved) return deliver(moved);
           break;
         }
+        case 'canceling': {
+          if (!isHarder(order, job.cancel)) return { kind: 'canceling', job };
+          const moved = await jobs.transition(job, 'canceling', 'canceling', {
+            cancel: order,
+            next_poll_at: asked.cancel_requested_at,
+            untold: true,
+            why: order.reason ?? `KILL requested by ${by}`,
+          });
+          if (moved) return deliver(moved);
+          break;
+        }
         case 'lost': {
-          if (job.cancel) return { kind: 'canceling', job };
+          if (job.cancel && !isHarder(order, job.cancel)) return { kind: 'canceling', job };
           const moved = await jobs.transition(job, 'lost', 'lost', {
             ...asked,
             cancel: order,
@@ -60,8 +71,6 @@ export function createCancel(deps: {
           if (moved) return deliver(moved);
           break;
         }
-        case 'canceling':
-          return { kind: 'canceling', job };
         default:
           return { kind: 'over', job };
       }
@@ -74,4 +83,13 @@ export function createCancel(deps: {
     wake.follow(job.host).catch(() => undefined);
     return { kind: 'canceling' as const, job };
   }
+}
+
+/**
+ * A second cancel is the first one over again, but for one that asks for KILL, which need not wait for the grace of the
+ * first. Nothing else counts: what a caller left out must not cut short a grace that another one asked for.
+ */
+function isHarder(order: CancelOrder, before: CancelOrder | null): boolean {
+  const kills = ({ signal, grace_seconds }: CancelOrder) => signal === 'KILL' || grace_seconds === 0;
+  return kills(order) && (before === null || !kills(before));
 }

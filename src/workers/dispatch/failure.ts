@@ -69,11 +69,18 @@ export function createStartFailure(deps: {
   }
 
   async function requeue(job: Job, inMs: number, error: SluiceError): Promise<Next> {
-    await jobs.transition(job, 'dispatching', 'queued', {
-      eligible_at: (await jobs.now()) + inMs,
+    const now = await jobs.now();
+    const requeued = await jobs.transition(job, 'dispatching', 'queued', {
+      eligible_at: now + inMs,
       dispatched_at: null,
       why: `nothing was started: ${error.message}`,
     });
+    // A cancel came in between. What agents of other kinds are asked about it, a plain Base agent cannot tell.
+    if (!requeued && job.started_by === 'base') {
+      const message = 'canceled before it was started';
+      const change = { outcome: outcome('canceled', { message }), ended_at: now, why: message };
+      await jobs.transition(job, 'canceling', 'canceled', change);
+    }
     return { againInMs: null };
   }
 

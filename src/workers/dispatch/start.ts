@@ -37,6 +37,8 @@ export type Start = (
     alone: boolean;
     /** Until when its claim has paid for the start, by `performance.now()`. */
     paidUntil: number;
+    /** Whether the claim is still held; asks the store only where it may have lapsed. */
+    isOurs: () => Promise<boolean>;
   },
 ) => Promise<{ againInMs: number | null }>;
 
@@ -55,15 +57,21 @@ export function createStart(deps: {
 }): Start {
   const { jobs, agents, contact, openEnv, commitStart, commit, wake, deadline, startFailed, log } = deps;
 
-  return async (target, facts, id, { alone, paidUntil }) => {
+  return async (target, facts, id, { alone, paidUntil, isOurs }) => {
+    if (!(await isOurs())) throw lapsed();
     // Not `get`, which asks for the time of its next question, too: what waits has none.
     const [job] = await jobs.getMany([id]);
-    if (job?.state === 'queued') return firstStart(target, facts, job, alone, paidUntil);
+    if (job?.state === 'queued') return firstStart(target, facts, job, { alone, paidUntil, isOurs });
     if (job?.state === 'dispatching') return startAgain(target, job);
     return { againInMs: null };
   };
 
-  async function firstStart(target: Target, facts: AgentFacts, job: Job, alone: boolean, paidUntil: number) {
+  async function firstStart(
+    target: Target,
+    facts: AgentFacts,
+    job: Job,
+    { alone, paidUntil, isOurs }: Parameters<Start>[3],
+  ) {
     if (await deadline.passedBeforeStart(job)) return { againInMs: null };
     const refusal = refused(job, openEnv(job), facts, target.launcher);
     if (refusal) {
@@ -91,6 +99,8 @@ export function createStart(deps: {
       why: `starting attempt ${attempt}`,
     });
     if ('againInMs' in dispatching) return dispatching;
+    // This worker stood still in between, and another one may have told already that it did not start.
+    if (!(await isOurs())) throw lapsed();
     const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
     const paid = performance.now() < paidUntil + GRACE_MS;
     return send(target, dispatching, { again: false, waitSeconds, paid });
@@ -126,16 +136,17 @@ export function createStart(deps: {
     }
     const { agent_job_id } = started;
     if ((await commit(target, job, started.report, { agent_job_id })) === false) {
-      await tellFollower(job.id, agent_job_id);
+      await tellFollower(job, agent_job_id);
     }
     return { againInMs: null };
   }
 
-  /** A cancel came while it was being started: who delivers it needs the agent's own id. */
-  async function tellFollower(id: string, agent_job_id: string): Promise<void> {
+  /** A cancel came while it was being started, or it was given up: who asks about it needs the agent's own id. */
+  async function tellFollower({ id, attempt }: Job, agent_job_id: string): Promise<void> {
     const now = await jobs.get(id);
-    if (now?.state !== 'canceling') return;
-    await jobs.note(now, { agent_job_id });
+    if (now?.attempt !== attempt || (now.state !== 'canceling' && now.state !== 'lost')) return;
+    // That it was started is for who waits to cancel it: a start that is still on its way would come after the cancel.
+    await jobs.note(now, { agent_job_id, started_at: now.started_at ?? (await jobs.now()) });
     await wake.follow(now.host);
   }
 
@@ -146,6 +157,9 @@ export function createStart(deps: {
     });
   }
 }
+
+/** Whoever has the job by now goes on from its record; here nothing more may come of it. */
+const lapsed = () => new Error('the claim on its start has lapsed');
 
 function starter(facts: AgentFacts, launcher: boolean): Starter {
   if (facts.kind === 'full') return 'full';

@@ -21,6 +21,11 @@ const PATIENCE_MS = 5_000;
 /** Between two deliveries of a cancel that has not led to a proof, in ms; at first. */
 const AGAIN_MS = 5_000;
 
+/** Until then a start that was sent to a Base agent may arrive, and be answered, in ms. */
+const START_MS = 20_000;
+/** Between two looks whether it has been answered, in ms: whoever sent it says so at once. */
+const START_LOOK_MS = 1_000;
+
 /** After so long a Full agent has the request and only waits for the job's end, in ms. */
 const SENDING_MS = 2_000;
 
@@ -32,7 +37,7 @@ export function owesCancel(job: Job): boolean {
 }
 
 export function createDeliverCancel(deps: {
-  jobs: Pick<JobStore, 'transition' | 'note' | 'now'>;
+  jobs: Pick<JobStore, 'transition' | 'note' | 'events' | 'now'>;
   followed: Pick<Followed, 'askAt'>;
   agents: Pick<AgentPort, 'cancel'>;
   contact: Pick<Contact, 'attempt'>;
@@ -46,7 +51,12 @@ export function createDeliverCancel(deps: {
   return async (target, job) => {
     const order = job.cancel;
     if (!order) return;
-    const pauseMs = againMs(job, await jobs.now());
+    const now = await jobs.now();
+    if (isStartOpen(job, now)) {
+      await followed.askAt(target.name, new Map([[job.id, now + START_LOOK_MS]]));
+      return;
+    }
+    const pauseMs = againMs(job, now);
     try {
       const { report, unproven } = await send(target, job, order);
       // A lost job that its host cannot tell more about is as stopped as it can be: nothing is owed any more.
@@ -55,6 +65,7 @@ export function createDeliverCancel(deps: {
       if (unproven && report.kind !== 'ended') await endUnproven(job);
       // The agent leaves a tombstone for a token that it never saw: nothing will start under it.
       else if (report.kind === 'unknown') await commit(target, job, { kind: 'never_ran', message: null });
+      else if (report.kind === 'ended' && report.remaining_pids.length > 0) await tellRemaining(job, report);
       else await commit(target, job, report);
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
@@ -91,6 +102,17 @@ export function createDeliverCancel(deps: {
     if (!silent && error.code !== 'agent_busy') await silence.ofJob(job, error, pauseMs);
   }
 
+  /** Not over, but people must see why: a process that hangs in its kernel, or one that another user owns. */
+  async function tellRemaining(
+    job: Job,
+    { remaining_pids: pids }: { remaining_pids: number[] },
+  ): Promise<void> {
+    const why = `still there after KILL: ${pids.length === 1 ? 'process' : 'processes'} ${pids.slice(0, 20).join(', ')}`;
+    if (job.state !== 'canceling' || (await jobs.events(job.id)).at(-1)?.why === why) return;
+    const next_poll_at = await jobs.now();
+    await jobs.transition(job, 'canceling', 'canceling', { why, next_poll_at, untold: true });
+  }
+
   async function endUnproven(job: Job): Promise<void> {
     const message = 'marked as canceled by the agent, which cannot check what is left';
     const now = await jobs.now();
@@ -101,6 +123,15 @@ export function createDeliverCancel(deps: {
       why: message,
     });
   }
+}
+
+/**
+ * Whether the start of a plain Base agent's job is under way: a cancel that came first would find nothing, and leave the
+ * command to run on. The first generation tells its own id of the job in the reply to it.
+ */
+function isStartOpen(job: Job, now: number): boolean {
+  if (job.started_by !== 'base' || job.state !== 'canceling' || job.started_at !== null) return false;
+  return now - (job.dispatched_at ?? 0) < START_MS;
 }
 
 function againMs(job: Job, now: number): number {

@@ -35,6 +35,9 @@ const LOOK_MS = 100;
 
 export type Poll = (host: string) => Promise<void>;
 
+/** Cancels under way on a host, by the id of their job: what each asks of it, and its end. */
+type Canceling = Map<string, { order: string; done: Promise<unknown> }>;
+
 export function createPoll(deps: {
   jobs: Pick<JobStore, 'getMany' | 'glance'>;
   followed: Pick<Followed, 'due' | 'nextInMs' | 'forget' | 'askAt'>;
@@ -72,7 +75,7 @@ export function createPoll(deps: {
   };
 
   async function stay(host: string, end: number): Promise<void> {
-    const canceling = new Map<string, Promise<void>>();
+    const canceling: Canceling = new Map();
     let next: number;
     for (;;) {
       await round(host, canceling);
@@ -83,14 +86,14 @@ export function createPoll(deps: {
       await pause(Math.min(Math.max(next, 10), LOOK_MS));
     }
     if (canceling.size > 0) {
-      await Promise.all(canceling.values());
+      await Promise.all([...canceling.values()].map(({ done }) => done));
       next = await nextInMs(host);
     }
     await repeat(host, next);
   }
 
   /** Asks about everything that is due; afterwards nothing of it is due now. */
-  async function round(host: string, canceling: Map<string, Promise<void>>): Promise<void> {
+  async function round(host: string, canceling: Canceling): Promise<void> {
     const { now, ids } = await followed.due(host, ROUND);
     if (ids.length === 0) return;
     const [target, isHeld] = await Promise.all([contact.target(host), leases.isClaimed(holdLease(host))]);
@@ -117,7 +120,7 @@ export function createPoll(deps: {
   async function startCancels(
     target: Target,
     owing: Job[],
-    canceling: Map<string, Promise<void>>,
+    canceling: Canceling,
     now: number,
   ): Promise<void> {
     // Full agents hold a cancel outside the slots; see `cancel.ts`.
@@ -125,9 +128,11 @@ export function createPoll(deps: {
     const most = full ? HELD_CANCELS : Math.max(1, target.config.max_requests - 1);
     const waiting: string[] = [];
     for (const job of owing) {
-      if (canceling.has(job.id)) continue;
-      if (canceling.size < most) canceling.set(job.id, startCancel(target, job, canceling));
-      else waiting.push(job.id);
+      const underWay = canceling.get(job.id);
+      // Asked for again, it goes beside the one that waits for its grace, which has its end then.
+      if (underWay ? underWay.order !== JSON.stringify(job.cancel) : canceling.size < most) {
+        canceling.set(job.id, startCancel(target, job, canceling));
+      } else if (!underWay) waiting.push(job.id);
     }
     await putOff(target.name, [...canceling.keys()], now + STAY_MS);
     const turns = waiting.map((id, i) => [id, now + LOOK_MS * (1 + Math.floor(i / most))] as const);
@@ -135,10 +140,12 @@ export function createPoll(deps: {
   }
 
   /** Not waited for: a cancel takes as long as its grace, and the other jobs' questions are due. */
-  function startCancel(target: Target, job: Job, canceling: Map<string, Promise<void>>): Promise<void> {
-    return deliverCancel(target, job)
+  function startCancel(target: Target, job: Job, canceling: Canceling) {
+    const done = deliverCancel(target, job)
       .catch((err: unknown) => log.error({ host: job.host, job: job.id, err }, 'poll.cancel_failed'))
-      .finally(() => canceling.delete(job.id));
+      .finally(() => canceling.get(job.id) === started && canceling.delete(job.id));
+    const started = { order: JSON.stringify(job.cancel), done };
+    return started;
   }
 
   async function putOff(host: string, ids: string[], until: number): Promise<void> {
