@@ -24,7 +24,7 @@ export interface Stores {
  * @param writes the same stores over the connection whose writes `acknowledged` waits for
  */
 export function acknowledgedStores(reads: Stores, writes: Stores, acknowledged: Acknowledged): Stores {
-  const jobs = acknowledging(writes.jobs, ['accept', 'findAccepted'], acknowledged);
+  const jobs = acknowledging(writes.jobs, ['accept', 'findAccepted', 'adopt', 'findAdopted'], acknowledged);
   const hosts = acknowledging(writes.hosts, ['put', 'remove', 'setDraining', 'pin'], acknowledged);
   const { create, patch, rotateSecret, remove } = acknowledging(
     writes.endpoints,
@@ -38,6 +38,8 @@ export function acknowledgedStores(reads: Stores, writes: Stores, acknowledged: 
       // Told of nothing there is nothing to wait for; what is told again must be there as what is told first.
       findAccepted: async (...given) =>
         (await reads.jobs.findAccepted(...given)) && jobs.findAccepted(...given),
+      adopt: jobs.adopt,
+      findAdopted: async (...given) => (await reads.jobs.findAdopted(...given)) && jobs.findAdopted(...given),
     },
     hosts: {
       ...reads.hosts,
