@@ -16,11 +16,8 @@ import type { Spool } from './spool.ts';
 import type { Supervisor } from './supervisor.ts';
 import type { Turns } from './turns.ts';
 
-/** Below this the spool takes no new job: what runs needs the rest. */
-const MIN_FREE_BYTES = 32 * 1024 * 1024;
-
 export interface AcceptDeps {
-  spool: Pick<Spool, 'storeId' | 'doneDir' | 'publish' | 'remove' | 'freeBytes'>;
+  spool: Pick<Spool, 'storeId' | 'doneDir' | 'publish' | 'remove' | 'refuseIfFull'>;
   registry: Pick<Registry, 'get' | 'add' | 'live' | 'forget'>;
   supervisor: Pick<Supervisor, 'start'>;
   plan: Planner;
@@ -82,14 +79,8 @@ export function createAccept(deps: AcceptDeps) {
 
   async function publish(plan: JobPlan): Promise<void> {
     const context = { storeId: spool.storeId, scripts: deps.scripts, doneDir: spool.doneDir };
-    const full = new Refusal(507, 'disk_full', 'the disk of the spool is full');
-    if ((await spool.freeBytes()) < MIN_FREE_BYTES) throw full;
-    const published = await spool
-      .publish(plan.record.job_id, jobFiles(plan, context), plan.account)
-      .catch((error) => {
-        if (['ENOSPC', 'EDQUOT'].includes(error.code)) throw full;
-        throw error;
-      });
+    await spool.refuseIfFull();
+    const published = await spool.publish(plan.record.job_id, jobFiles(plan, context), plan.account);
     // The registry knows every job of the spool: a directory that it does not know is a damaged one.
     if (!published) throw new Refusal(409, 'job_id_conflict', 'the spool holds a damaged job of this id');
   }

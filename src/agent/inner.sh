@@ -37,6 +37,9 @@ sluice_main() {
     . "${0%/*}/pane.sh"
     sluice_enter_pane
   fi
+  # Room for what is told at the end, which is written over it in place: by then the disk may be full.
+  { printf '\n\n\n\n' >"$sluice_dir/u/rc" && printf '%255s\n' '' >"$sluice_dir/u/note"; } || exit 75
+  exec 8<>"$sluice_dir/u/rc" 9<>"$sluice_dir/u/note"
   echo $$ >&5
   exec 5>&-
   # End of file means that the supervisor is gone: then nothing may begin.
@@ -48,20 +51,22 @@ sluice_main() {
   fi
   exec 3<&-
   # sh says that a signal ended its child only in words, on its own stderr: `exit 137` leaves u/note empty.
-  exec 4>&2 2>"$sluice_dir/u/note"
+  exec 4>&2 2>&9 9>&-
   [ -z "$sluice_pane" ] || sluice_begin_pane
   (
     if [ -n "$sluice_pane" ]; then
-      exec >"$sluice_dir/u/out" 2>"$sluice_dir/u/err" 4>&- 6>&-
+      exec >"$sluice_dir/u/out" 2>"$sluice_dir/u/err" 4>&- 6>&- 8>&-
     else
-      exec 2>&4 4>&- </dev/null
+      exec 2>&4 4>&- 8>&- </dev/null
     fi
     sluice_run
   )
   sluice_code=$?
+  exec 2>/dev/null
   [ -z "$sluice_pane" ] || sluice_drain_pane
   # In one write: a program that renamed it would be one more process of the tree that a cancel is killing.
-  echo "$sluice_code" >"$sluice_dir/u/rc"
+  echo "$sluice_code" >&8
+  true >"$sluice_dir/u/over"
   exit "$sluice_code"
 }
 

@@ -2,7 +2,7 @@
  * One agent per data directory: two would both start what was accepted and not started. The lock names its holder as
  * a process, so that the lock of a killed agent, or of an earlier boot, holds nobody up.
  */
-import { readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { readFileSync, rmSync, unlinkSync, writeFileSync } from 'node:fs';
 import { isAlive, parseIdentity, startTicks } from './processes.ts';
 
 /** @returns a function that gives it back. @throws where another agent that lives has it */
@@ -19,6 +19,15 @@ export function takeLock(file: string, bootId: string): () => void {
     if (holder && isAlive(holder, bootId)) {
       throw new Error(`the data directory is in use by the agent with process id ${holder.pid}`);
     }
-    rmSync(file, { force: true });
+    unlinkIfThere(file);
+  }
+}
+
+/** Another one that starts may have taken it away. */
+function unlinkIfThere(file: string): void {
+  try {
+    unlinkSync(file);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ENOENT') throw error;
   }
 }

@@ -17,6 +17,7 @@ import { createPlanner } from './plan.ts';
 import { loadPolicy } from './policy.ts';
 import { readBootId } from './processes.ts';
 import { recoverJobs } from './recover.ts';
+import { type Refusal, refusalOfDisk } from './refusal.ts';
 import { createRegistry } from './registry.ts';
 import { createRetention } from './retention.ts';
 import { createRoutes } from './routes.ts';
@@ -60,6 +61,17 @@ export interface RunningAgent {
 
 /** @throws where the token, the policy or the data directory is not usable: it then does not listen at all */
 export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
+  try {
+    return await start(options);
+  } catch (error) {
+    const inWords = refusalOfDisk(error);
+    if (inWords === error) throw error;
+    const message = `${(inWords as Refusal).message}. Jobs that run go on; start the agent again once it is mended`;
+    throw new Error(`the data directory ${options.dataDir} cannot be used: ${message}`, { cause: error });
+  }
+}
+
+async function start(options: AgentOptions): Promise<RunningAgent> {
   const { log } = options;
   const [host, port] = splitAddress(options.listen);
   const policy = loadPolicy(options.policyFile);

@@ -66,8 +66,8 @@ export function judge(exit: ExitRecord, jobDir: string): Verdict {
   };
   const nothing = { state: 'ended' as const, returnCode: null, signal: null, message: null, ...tree };
   if (exit.reason === 'timeout') return { ...nothing, reason: 'timeout' };
-  if (exit.reason === 'never_ran')
-    return { ...nothing, reason: 'never_ran', message: 'it was never started' };
+  if (exit.reason === 'never_ran' || exit.reason === 'no_room')
+    return { ...nothing, reason: 'never_ran', message: WHY_NEVER[exit.reason] };
   const failure = readHostileFile(join(jobDir, 'u/fail'), 4096);
   if (exit.reason !== 'canceled' && failure !== null) {
     return { ...nothing, reason: 'spawn_error', message: failure.trim() };
@@ -91,8 +91,13 @@ export function judge(exit: ExitRecord, jobDir: string): Verdict {
 /** The code as the inner process wrote it down; null where it did not come to that. */
 export function recordedCode(jobDir: string): number | null {
   const text = readHostileFile(join(jobDir, 'u/rc'), 16);
-  return text !== null && /^\d{1,3}\n$/.test(text) ? Number(text.trim()) : null;
+  return text !== null && /^\d{1,3}\n+$/.test(text) ? Number(text.trim()) : null;
 }
+
+const WHY_NEVER = {
+  never_ran: 'it was never started',
+  no_room: 'it was never started: the disk of the spool had no room to write its start down',
+};
 
 const isStop = (reason: string) => reason === 'canceled' || reason === 'timeout';
 
@@ -104,7 +109,7 @@ function signalOf(code: number, jobDir: string): string | null {
   const name = code > 128 ? SIGNAL_NAMES.get(code - 128) : undefined;
   if (name === undefined) return null;
   if (name === 'INT' || name === 'PIPE' || recordedCode(jobDir) === null) return name;
-  return readHostileFile(join(jobDir, 'u/note'), 4096) ? name : null;
+  return readHostileFile(join(jobDir, 'u/note'), 4096)?.trim() ? name : null;
 }
 
 const SIGNAL_NAMES = new Map(

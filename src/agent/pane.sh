@@ -12,14 +12,14 @@ sluice_begin_pane() {
   sluice_tool mkfifo "$sluice_dir/u/out" "$sluice_dir/u/err"
   sluice_tee out 1 &
   sluice_tee err 4 &
-  : >"$sluice_dir/u/begun"
+  true 2>/dev/null >"$sluice_dir/u/begun"
 }
 
 sluice_tee() {
-  exec 6>&- 5>&- 3<&-
+  exec 8>&- 6>&- 5>&- 3<&- 2>/dev/null
   trap '' HUP INT QUIT TERM
   sluice_tool tee -a "$sluice_dir/u/$1.log" <"$sluice_dir/u/$1" >&"$2"
-  : >"$sluice_dir/u/$1.done"
+  true >"$sluice_dir/u/$1.done"
 }
 
 # What the command left running may keep the streams open: the end does not wait for that.

@@ -26,10 +26,21 @@ uptime_seconds() {
   echo "${up%.*}"
 }
 
+# The first reason that is claimed counts. A disk that has no room, or no inode, for one more file still takes one more
+# name of a file: the one of that reason beside this script. A file of its own comes first, as names of one are limited.
 claim() {
-  echo "$1" >"$dir/reason.$$"
-  ln "$dir/reason.$$" "$dir/reason" 2>/dev/null
+  { echo "$1" >"$dir/reason.$$" && ln "$dir/reason.$$" "$dir/reason"; } 2>/dev/null ||
+    ln "${0%/*}/reason-$1" "$dir/reason" 2>/dev/null
   rm -f "$dir/reason.$$"
+}
+
+# A disk that takes nothing at all (read-only) is waited for: how the job ended is known here, and nowhere else.
+claim_at_last() {
+  claim "$1"
+  until [ -s "$dir/reason" ] || [ ! -d "$dir" ]; do
+    sleep 1
+    claim "$1"
+  done
 }
 
 # pids_of FILE...: /proc/12/stat -> 12

@@ -11,11 +11,17 @@ import { join } from 'node:path';
 
 const NAMES = ['supervisor.sh', 'processes.sh', 'inner.sh', 'tmux.sh', 'pane.sh'] as const;
 
+/** One file each: a supervisor that finds no room for a file of its own gives this one another name. */
+const REASONS = ['exit', 'canceled', 'timeout', 'never_ran', 'no_room'] as const;
+
 declare const EMBEDDED_SCRIPTS: Record<string, string> | undefined;
 
 /** Installs the scripts below `binDir` unless this very version is there, and whole. @returns its directory */
 export function installScripts(binDir: string): string {
-  const texts = NAMES.map((name) => [name, scriptText(name)] as const);
+  const texts = [
+    ...NAMES.map((name) => [name, scriptText(name)] as const),
+    ...REASONS.map((reason) => [`reason-${reason}`, `${reason}\n`] as const),
+  ];
   const version = createHash('sha256').update(JSON.stringify(texts)).digest('hex').slice(0, 16);
   const target = join(binDir, version);
   if (texts.every(([name, text]) => readIfThere(join(target, name)) === text)) return target;

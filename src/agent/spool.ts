@@ -18,11 +18,15 @@ import { join } from 'node:path';
 import { deleteTree } from './delete-tree.ts';
 import { writeFileDurably } from './durable-file.ts';
 import { ensureDirectory } from './private-files.ts';
+import { Refusal, refusalOfDisk } from './refusal.ts';
 
 /** A twentieth of the disk is what isTight wants free, but within these. */
 const MIN_ROOM_BYTES = 64 * 1024 * 1024;
 const MAX_ROOM_BYTES = 1024 * 1024 * 1024;
 const MAX_ROOM_INODES = 100_000;
+/** Below these the spool takes no new job: what runs needs the rest. */
+const MIN_FREE_BYTES = 32 * 1024 * 1024;
+const MIN_FREE_INODES = 100;
 
 /** One file of a job that is being accepted. `uid` and `gid` where it is the job's user's. */
 export interface SpoolFile {
@@ -55,22 +59,32 @@ export function openSpool(dataDir: string) {
     jobDir,
     jobIds: () => readdirSync(at('jobs')),
 
-    async freeBytes(): Promise<number> {
-      const { bavail, bsize } = await statfs(dataDir);
-      return bavail * bsize;
+    /** @throws Refusal disk_full where a new job would leave too little for those that run */
+    async refuseIfFull(): Promise<void> {
+      const { bavail, bsize, ffree, files } = await statfs(dataDir);
+      const lacks =
+        bavail * bsize < MIN_FREE_BYTES
+          ? `less than ${MIN_FREE_BYTES / 1024 ** 2} MiB are free`
+          : hasInodes(files) && ffree < MIN_FREE_INODES
+            ? `less than ${MIN_FREE_INODES} inodes are free`
+            : null;
+      if (lacks) throw new Refusal(507, 'disk_full', `the disk of the spool is full: ${lacks}`);
     },
 
     /** Is there so little room, of bytes or of inodes, that old output should go before its time? */
     async isTight(): Promise<boolean> {
       const { bavail, blocks, bsize, ffree, files } = await statfs(dataDir);
       const fewBytes = Math.max(MIN_ROOM_BYTES, Math.min(MAX_ROOM_BYTES, (blocks * bsize) / 20));
-      // A file system without a table of inodes says that it has none at all.
-      return bavail * bsize < fewBytes || (files > 0 && ffree < Math.min(MAX_ROOM_INODES, files / 20));
+      return bavail * bsize < fewBytes || (hasInodes(files) && ffree < Math.min(MAX_ROOM_INODES, files / 20));
     },
 
-    /** Makes the job durable. @returns false where there is such a job already; then nothing has changed */
+    /**
+     * Makes the job durable. @returns false where there is such a job already; then nothing has changed
+     * @throws Refusal disk_full where the disk takes no more; then nothing of it is there
+     */
     async publish(id: string, files: SpoolFile[], user: { uid: number; gid: number }): Promise<boolean> {
       const fresh = at('incoming', `${id}.${randomBytes(6).toString('hex')}`);
+      let published = false;
       try {
         await mkdir(fresh, { mode: 0o711 });
         await mkdir(join(fresh, 'in'), { mode: 0o711 });
@@ -81,20 +95,28 @@ export function openSpool(dataDir: string) {
         for (const file of files) await writeNew(fresh, file);
         syncDirectory(fresh);
         await rename(fresh, jobDir(id));
+        published = true;
         syncDirectory(at('jobs'));
         return true;
       } catch (error) {
-        await rm(fresh, { recursive: true, force: true });
+        if (published) await rename(jobDir(id), fresh);
+        // What cannot be deleted now is at the next start; it must not hide why the job was not made.
+        await rm(fresh, { recursive: true, force: true }).catch(() => undefined);
         const { code } = error as NodeJS.ErrnoException;
         if (code === 'ENOTEMPTY' || code === 'EEXIST') return false;
-        throw error;
+        throw refusalOfDisk(error);
       }
     },
 
-    /** Takes the job out of the spool in one step, then deletes it. @returns false where not all of it went by now */
+    /**
+     * Takes the job out of the spool in one step, then deletes it. @returns false where not all of it went by now
+     * @throws Refusal disk_full where the disk takes no change
+     */
     async remove(id: string): Promise<boolean> {
       const doomed = at('incoming', `${id}.${randomBytes(6).toString('hex')}`);
-      await rename(jobDir(id), doomed);
+      await rename(jobDir(id), doomed).catch((error) => {
+        throw refusalOfDisk(error);
+      });
       return deleteTree(doomed).then(
         () => true,
         () => false,
@@ -102,6 +124,9 @@ export function openSpool(dataDir: string) {
     },
   };
 }
+
+/** A file system without a table of inodes says that it has none at all. */
+const hasInodes = (files: number) => files > 0;
 
 async function writeNew(directory: string, file: SpoolFile): Promise<void> {
   const handle = await open(join(directory, file.path), 'wx', file.mode);

@@ -12,6 +12,9 @@
 #   started/  is made first, and only one process can make it;
 #   child     (pid, start time, boot id) is on disk before go/ exists, and no command begins before go/ exists;
 #   reason    is claimed once, by hard link: whoever claims it decides whether the job ended or was stopped.
+# A disk may have no room left at any of these steps. What must be known before the command begins is checked to have
+# been written, else nothing begins; what is written after that has had its room since before. Files are made by `true`:
+# where `:` cannot make one, sh ends.
 # Traps are not used: a trapped signal would make `wait` return a code that is not the command's.
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -22,9 +25,8 @@ umask 022
 
 start() {
   mkdir "$dir/started" 2>/dev/null || exit 0
-  identify $$ >"$dir/supervisor"
   echo 0 2>/dev/null >/proc/self/oom_score_adj
-  mkfifo -m 600 "$dir/in/gate" "$dir/in/hello"
+  identify $$ >"$dir/supervisor" && mkfifo -m 600 "$dir/in/gate" "$dir/in/hello" || give_up
   if [ "$mode" = tmux ]; then
     start_in_tmux
   else
@@ -43,12 +45,19 @@ start_plain() {
   exec 7<&-
   open_session "exec /bin/sh '$inner' '$dir'" >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
   code=$?
-  [ ! -d "$dir/go" ] || outlive_session
-  claim exit
+  if [ -d "$dir/go" ]; then outlive_session; elif [ "$code" = 75 ]; then claim no_room; fi
+  claim_at_last exit
   if [ -n "$keeper_start" ] && [ "$(starttime "$keeper")" = "$keeper_start" ] && [ "$(cat "$dir/reason")" != timeout ]; then
     kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
   fi
   finish "$code"
+}
+
+# Nothing has begun, and nothing will: the start could not be written down.
+give_up() {
+  claim_at_last no_room
+  finish ''
+  exit
 }
 
 # A session may be ended from outside (loginctl, a kill of su); its code is then not the command's. While the inner process
@@ -57,7 +66,7 @@ outlive_session() {
   read -r pid begun boot_then <"$dir/child" || return
   outlived=
   while is_alive "$pid" "$begun" "$boot_then"; do outlived=yes && sleep 0.1; done
-  if [ -e "$dir/u/rc" ]; then
+  if [ -e "$dir/u/over" ]; then
     [ -z "$outlived" ] || code=
   elif [ "$code" -gt 128 ] && [ -n "$(members)" ]; then
     kill_all
@@ -76,12 +85,14 @@ gatekeeper() {
 # Lets the inner process begin: after its identity is on disk, and unless somebody has asked to stop the job.
 # go/ is made before `reason` is looked at, and a stop claims `reason` before it looks for go/: one of the two sees the other.
 pass_gate() {
-  [ -n "$cgroup" ] && mkdir -p "$cgroup" && echo "$1" >"$cgroup/cgroup.procs" && : >"$dir/in/cgroup"
-  identify "$1" >"$dir/child.new"
-  sync "$dir/child.new" && mv "$dir/child.new" "$dir/child" && sync "$dir" || exit 0
-  mkdir "$dir/go" || exit 0
-  : >"$done/$id.go"
-  [ -e "$dir/reason" ] && : >"$dir/held" && exit 0
+  [ -n "$cgroup" ] && mkdir -p "$cgroup" && echo "$1" >"$cgroup/cgroup.procs" && true >"$dir/in/cgroup"
+  identify "$1" >"$dir/child.new" && sync "$dir/child.new" && mv "$dir/child.new" "$dir/child" && sync "$dir" &&
+    mkdir "$dir/go" || { claim no_room; exit 0; }
+  true >"$done/$id.go"
+  if [ -e "$dir/reason" ]; then
+    true >"$dir/held"
+    exit 0
+  fi
   echo go >&4
   [ ! -e "$dir/in/secrets" ] || cat <&7 >&4
 }
@@ -176,7 +187,7 @@ release_inner() {
 }
 
 finish() {
-  : >"$dir/finishing"
+  true >"$dir/finishing"
   why=$(cat "$dir/reason")
   if read -r pid begun boot_then 2>/dev/null <"$dir/stopper" && [ "$pid" != $$ ]; then
     while is_alive "$pid" "$begun" "$boot_then"; do sleep 0.02; done
@@ -189,23 +200,26 @@ finish() {
     while [ -n "$(members)" ] && [ "$(uptime_seconds)" -lt "$deadline" ]; do sleep 0.05; done
     why_kill=1
   fi
-  case $why$why_kill in exit | spawn_error | never_ran) ;; *) kill_all && left=$(members) ;; esac
-  publish "$1"
+  case $why$why_kill in exit | spawn_error | never_ran | no_room) ;; *) kill_all && left=$(members) ;; esac
+  # One that finishes for a supervisor that was killed is made again; the supervisor itself stays until it is heard.
+  until publish "$1" || [ "$verb" != start ] || [ ! -d "$dir" ]; do sleep 1; done
+  true >"$done/$id"
 }
 
 # The record was given its room on the disk when the job was accepted: writing it in place works on a full disk.
+# What is published once stays as it is.
 publish() {
+  [ ! -e "$dir/exit" ] || return 0
   proof=group+marker
   [ -e "$dir/in/cgroup" ] && grep -qs '^populated 0' "$cgroup/cgroup.events" && proof=cgroup && rmdir "$cgroup"
   # What never began has no code: what there is belongs to the session that was opened for it.
   if [ -e "$dir/held" ] || [ ! -d "$dir/go" ]; then code=; else code=$1; fi
   set -- $left
   printf 'code=%s\nreason=%s\nproof=%s\nleft=%s\ncount=%s\nend\n' \
-    "$code" "$why" "$proof" "$(echo $left | cut -d ' ' -f 1-40)" $# 1<>"$dir/exit.new"
+    "$code" "$why" "$proof" "$(echo $left | cut -d ' ' -f 1-40)" $# 1<>"$dir/exit.new" || return
   sync "$dir/exit.new"
-  ln "$dir/exit.new" "$dir/exit" 2>/dev/null
+  ln "$dir/exit.new" "$dir/exit" 2>/dev/null || [ -e "$dir/exit" ] || return
   sync "$dir"
-  : >"$done/$id"
 }
 
 # Claiming first and looking for go/ second is the other half of pass_gate: after this the gate stays shut, or the
@@ -220,7 +234,7 @@ abandon() {
   if read -r pid begun boot_then 2>/dev/null <"$dir/supervisor" && [ ! -d "/proc/$pid" ]; then
     kill -s KILL $(pids_of $(grep -lsE "\) [A-Za-z] [0-9]+ [0-9]+ $pid " /proc/[0-9]*/stat)) 2>/dev/null
   fi
-  : >"$dir/held"
+  true >"$dir/held"
   finish ''
 }
 
@@ -239,7 +253,7 @@ main() {
     start) start ;;
     stop) stop "$@" ;;
     expire) expire ;;
-    finish) claim exit && finish "$@" ;;
+    finish) claim exit && [ -s "$dir/reason" ] && finish "$@" ;;
     abandon) abandon ;;
   esac
 }

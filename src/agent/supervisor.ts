@@ -6,6 +6,7 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { closeSync, openSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Logger } from './log.ts';
+import { refusalOfDisk } from './refusal.ts';
 
 export type Supervisor = ReturnType<typeof createSupervisor>;
 
@@ -23,17 +24,17 @@ export function createSupervisor(deps: { scripts: string; jobDir: (id: string) =
 
   async function spawnAndWait(verb: string, id: string, args: string[], stdin?: string): Promise<void> {
     const dir = deps.jobDir(id);
-    const log = openSync(join(dir, 'supervisor.log'), 'a', 0o600);
+    const log = openLog(join(dir, 'supervisor.log'));
     let child: ChildProcess;
     try {
       child = spawn('/bin/sh', [join(deps.scripts, 'supervisor.sh'), verb, dir, ...args], {
         detached: true,
         cwd: '/',
         env: {},
-        stdio: [stdin === undefined ? 'ignore' : 'pipe', log, log],
+        stdio: [stdin === undefined ? 'ignore' : 'pipe', log ?? 'ignore', log ?? 'ignore'],
       });
     } finally {
-      closeSync(log);
+      if (log !== null) closeSync(log);
     }
     // Only a job's own supervisor is left to itself; the other verbs are short, and the agent waits for them.
     if (verb === 'start') child.unref();
@@ -59,4 +60,14 @@ export function createSupervisor(deps: { scripts: string; jobDir: (id: string) =
     /** Ends a job whose supervisor was killed before the command could begin; does nothing if it has begun. */
     abandon: (id: string) => run('abandon', id),
   };
+}
+
+/** What it says is of use, its work is needed: a disk that is full or read-only keeps no job from being stopped. */
+function openLog(file: string): number | null {
+  try {
+    return openSync(file, 'a', 0o600);
+  } catch (error) {
+    if (refusalOfDisk(error) === error) throw error;
+    return null;
+  }
 }

@@ -9,20 +9,20 @@
 start_in_tmux() {
   exec 7<&0 </dev/null
   echo 0 >"$dir/keeper"
-  mkfifo -m 600 "$dir/in/hold"
-  chown "$uid" "$dir/in/gate" "$dir/in/hold"
-  : >"$dir/in/session"
+  # Room for what tmux says, which is then written over it in place.
+  mkfifo -m 600 "$dir/in/hold" && chown "$uid" "$dir/in/gate" "$dir/in/hold" &&
+    printf '%511s\n' '' >"$dir/in/session" || give_up
   # Opened for both directions a FIFO blocks nobody; 8 is closed once the inner process is the only writer.
   exec 4<>"$dir/in/gate" 8<>"$dir/in/hold" 6<"$dir/in/hold"
   gatekeeper_of_pane 6<&- &
   keeper=$!
   keeper_start=$(starttime "$keeper")
   exec 4>&- 7<&- 8>&-
-  new_session >>"$dir/in/session" 2>>"$dir/err.log" 9<&6 6<&-
+  new_session 1<>"$dir/in/session" 2>>"$dir/err.log" 9<&6 6<&-
   [ -e "$dir/u/begun" ] || end_keeper
   # End of file: the inner process is gone, however that came about.
   read -r _ <&6
-  claim exit
+  claim_at_last exit
   [ "$(cat "$dir/reason")" = timeout ] || end_keeper
   finish ''
 }

@@ -243,6 +243,7 @@ function rewind(dir: string): void {
     'in/hello',
     'u/rc',
     'u/note',
+    'u/over',
   ]) {
     rmSync(join(dir, name), { recursive: true, force: true });
   }
