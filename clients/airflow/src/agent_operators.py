@@ -1,0 +1,25 @@
+"""The module that DAG files import from, and by whose name triggers are kept in Airflow's database."""
+
+from airflow_provider_sluice.public import (
+    AgentAsyncOperator,
+    AgentCancelOperator,
+    AgentHook,
+    AgentJobLink,
+    AgentJobTrigger,
+    AgentStatusSensor,
+    AgentSyncOperator,
+    AgentTmuxOperator,
+    AgentTmuxUnifiedOperator,
+)
+
+__all__ = [
+    "AgentAsyncOperator",
+    "AgentCancelOperator",
+    "AgentHook",
+    "AgentJobLink",
+    "AgentJobTrigger",
+    "AgentStatusSensor",
+    "AgentSyncOperator",
+    "AgentTmuxOperator",
+    "AgentTmuxUnifiedOperator",
+]

@@ -1,0 +1,1 @@
+"""The Airflow provider of Sluice. Importing it has no effect; DAG files import from ``agent_operators``."""

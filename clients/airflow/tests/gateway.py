@@ -1,0 +1,147 @@
+"""
+A real gateway with a Redis and an agent of its own, on free loopback ports and in a directory that is removed at the
+end. The agent goes by the name that the example DAGs use, so that their files stay exactly as users have them.
+
+``SLUICE`` names another command than this tree's ``bin/sluice``.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+HOST = "192.168.120.139:18443"
+SLUICE = os.environ.get("SLUICE") or str(Path(__file__).resolve().parents[3] / "bin" / "sluice")
+
+
+class RunningGateway:
+    """:param data: keeps the gateway's data; killed and started again on it, the gateway goes on"""
+
+    def __init__(self, data: Path) -> None:
+        self.data = data
+        self.port = free_port()
+        self.agent_port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self.log = data.parent / "gateway.log"
+        self.key = ""
+        self._process: subprocess.Popen[str] | None = None
+
+    def start(self) -> None:
+        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "REDIS_URL"))}
+        command = [SLUICE, "up", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        command += ["--agent", f"127.0.0.1:{self.agent_port}"]
+        self._process = subprocess.Popen(
+            command,
+            env={**kept, "SLUICE_LOG_LEVEL": "warn"},
+            stdout=subprocess.PIPE,
+            stderr=self.log.open("a"),
+            text=True,
+            start_new_session=True,
+        )
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            if "is up at" in line:
+                break
+        else:
+            raise AssertionError(f"sluice up did not start: {self.log.read_text()[-4000:]}")
+        # Its pipe must not fill up.
+        threading.Thread(target=self._process.stdout.read, daemon=True).start()
+        found = re.search(r"^SLUICE_API_KEY=(.+)$", (self.data / "key.env").read_text(), re.MULTILINE)
+        assert found
+        self.key = found[1]
+
+    def name_host(self) -> None:
+        """Gives the agent the name that DAGs use for it."""
+        local = self.call("GET", "/v1/hosts/local")
+        token = (self.data / "agent" / "token").read_text().strip()
+        self.call("DELETE", "/v1/hosts/local")
+        order = {"address": f"127.0.0.1:{self.agent_port}", "token": token, "tls": local["tls"]}
+        self.call("PUT", f"/v1/hosts/{HOST}", order)
+
+    def stop(self, number: int = signal.SIGTERM) -> None:
+        if self._process is None:
+            return
+        self._process.send_signal(number)
+        self._process.wait(60)
+        self._process = None
+
+    def _is_up(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def call(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
+        headers = {"Authorization": f"Bearer {self.key}"}
+        reply = httpx.request(method, f"{self.url}{path}", json=body, headers=headers, timeout=90, **more)
+        assert reply.status_code < 300, f"{method} {path} answered {reply.status_code}: {reply.text}"
+        return reply.json() if reply.content else None
+
+    def jobs(self, **labels: str) -> list[dict[str, Any]]:
+        """Newest first."""
+        query = [("label", f"{name}:{value}") for name, value in labels.items()]
+        jobs: list[dict[str, Any]] = self.call("GET", "/v1/jobs", params=query)["items"]
+        return jobs
+
+    def over(self, job_id: str, seconds: int = 30) -> dict[str, Any]:
+        job: dict[str, Any] = self.call("GET", f"/v1/jobs/{job_id}", params={"wait": seconds})
+        return job
+
+    def connection(self, **extra: Any) -> str:
+        """As Airflow takes it from ``AIRFLOW_CONN_AGENT_DEFAULT``."""
+        extra = {"gateway_url": self.url, "agent_token": self.key, "verify_ssl": False, **extra}
+        return json.dumps({"conn_type": "http", "host": "ignored.example", "extra": extra})
+
+
+class GatewayForTests(RunningGateway):
+    """In a directory of its own. For ``with``."""
+
+    def __init__(self) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="sluice-airflow-"))
+        super().__init__(self.directory / "data")
+
+    def __enter__(self) -> GatewayForTests:
+        try:
+            self.start()
+            self.name_host()
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        try:
+            for job in self.jobs() if self._is_up() else []:
+                if not job["outcome"]:
+                    self.call("POST", f"/v1/jobs/{job['id']}:cancel", {"grace_seconds": 0})
+                    self.over(job["id"])
+        finally:
+            self.stop()
+            shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def free_port() -> int:
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        port: int = server.getsockname()[1]
+        return port
+
+
+def until(condition: Any, seconds: float = 30, what: str = "") -> Any:
+    """The first value of ``condition()`` that is true."""
+    end = time.monotonic() + seconds
+    while True:
+        value = condition()
+        if value:
+            return value
+        assert time.monotonic() < end, f"not within {seconds} s: {what or condition}"
+        time.sleep(0.1)
