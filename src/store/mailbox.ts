@@ -29,8 +29,8 @@ export interface Mailbox {
   take(host: string, limits: StartLimits, options: TakeOptions): Promise<Taken>;
   /** How many jobs may start by now, whatever the host's limits say. */
   ready(host: string): Promise<number>;
-  /** Keeps the slot of a start that is still under way. */
-  renew(host: string, claim: Claim, leaseMs: number): Promise<void>;
+  /** Keeps the slot of a start that is still under way. @returns whether it is still held */
+  renew(host: string, claim: Claim, leaseMs: number): Promise<boolean>;
   /** Frees the slot of a start that is settled. */
   release(host: string, claim: Claim): Promise<void>;
   /** Puts a claimed job back, to be taken again after `delayMs`, before others of its priority. */
@@ -108,9 +108,7 @@ export function createMailbox(stored: { redis: Redis; keys: Keys }): Mailbox {
     async ready(host) {
       return (await readyScript(redis, [keys.mailbox(host), keys.ready(host)], [])) as number;
     },
-    async renew(host, claim, leaseMs) {
-      await renewSlot(redis, keys, host, holderOf(claim), leaseMs);
-    },
+    renew: (host, claim, leaseMs) => renewSlot(redis, keys, host, holderOf(claim), leaseMs),
     async release(host, claim) {
       await redis.zrem(keys.slots(host), holderOf(claim));
     },

@@ -44,13 +44,22 @@ redis.call('ZADD', KEYS[1], now + ARGV[3], ARGV[1])
 return 1
 `);
 
-/** KEYS 1 slots ARGV 1 holder 2 lease in ms. A slot that has expired stays so. */
+/** KEYS 1 slots ARGV 1 holder 2 lease in ms. Returns 1 if it is still held; a slot that was taken back stays so. */
 const renewScript = defineScript(`
+if not redis.call('ZSCORE', KEYS[1], ARGV[1]) then return 0 end
 redis.call('ZADD', KEYS[1], 'XX', clock() + ARGV[2], ARGV[1])
+return 1
 `);
 
-export async function renewSlot(redis: Redis, keys: Keys, host: string, holder: string, leaseMs: number) {
-  await renewScript(redis, [keys.slots(host)], [holder, leaseMs]);
+/** @returns whether it is still held: one that expired may have been taken back */
+export async function renewSlot(
+  redis: Redis,
+  keys: Keys,
+  host: string,
+  holder: string,
+  leaseMs: number,
+): Promise<boolean> {
+  return (await renewScript(redis, [keys.slots(host)], [holder, leaseMs])) === 1;
 }
 
 export function createSlotStore({ redis, keys }: { redis: Redis; keys: Keys }): SlotStore {

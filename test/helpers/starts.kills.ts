@@ -1,11 +1,13 @@
 /**
- * The moments of the table of starts at which the worker itself is killed: a real process, by SIGKILL, while it is the
- * only one of its gateway. Another one goes on afterwards, as after any crash.
+ * The moments of the table of starts at which the worker itself is killed (a real process, by SIGKILL) or stands still,
+ * while it is the only one of its gateway. Another one goes on from what it left.
  */
+import type { Job } from '../../src/job/record.ts';
 import { isAlive } from './alive.ts';
 import { startSluice } from './sluice-process.ts';
+import { startStallingProxy } from './stalling-proxy.ts';
 import type { Moment, Scene } from './starts.scene.ts';
-import type { Stores } from './stores.ts';
+import { newJob, type Stores } from './stores.ts';
 import { until } from './until.ts';
 import { startTestWorkers } from './workers.ts';
 
@@ -35,6 +37,10 @@ export const KILLS: Record<string, (gateway: Gateway) => Moment> = {
     await goOn(gateway, scene, id);
   },
   'the worker is killed between the reply and its commit': (gateway) => crashAt(gateway, 'dispatch.answered'),
+  'the worker stands still between that commit and sending, and wakes up late': (gateway) =>
+    standStill(gateway, {}),
+  'the worker stands still between that commit and sending, and wakes up late; `retry`': (gateway) =>
+    standStill(gateway, { on_ambiguous_start: 'retry' }),
 };
 
 function crashAt(gateway: Gateway, point: string): Moment {
@@ -46,13 +52,50 @@ function crashAt(gateway: Gateway, point: string): Moment {
   };
 }
 
+/** For longer than its claim lasts (SIGSTOP), so that another worker concludes what became of the start. */
+function standStill(gateway: Gateway, fields: Partial<Job>): Moment {
+  return async (scene) => {
+    await makeOneMove(gateway.stores);
+    const proxy = await startStallingProxy(gateway.redisUrl, '"to":"dispatching"');
+    const sleeper = await startWorker(gateway, { REDIS_URL: proxy.url });
+    try {
+      const { id } = await scene.submit(fields);
+      await proxy.stalled;
+      await scene.state(id, 'dispatching');
+      process.kill(sleeper.pid, 'SIGSTOP');
+      proxy.goOn();
+      await goOn(gateway, scene, id, async () => {
+        process.kill(sleeper.pid, 'SIGCONT');
+        // Which it does not before it is done with what it had begun.
+        await sleeper.kill('SIGTERM');
+      });
+    } finally {
+      await sleeper.kill('SIGKILL');
+      await proxy.stop();
+    }
+  };
+}
+
+/** Redis knows the script afterwards: otherwise its first caller is answered with a request for its text. */
+async function makeOneMove(stores: Stores): Promise<void> {
+  const { id } = await stores.submit(newJob({ host: 'nobody', command: 'true' }));
+  await stores.cancel(id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
+}
+
 const startWorker = ({ env }: Gateway, more: Record<string, string>) =>
   startSluice(['worker'], { ...env, ...more }, /"msg":"workers.started"/);
 
-async function goOn({ redisUrl, prefix, stores }: Gateway, scene: Scene, id: string): Promise<void> {
+/** @param afterwards what happens once the job is over */
+async function goOn(
+  { redisUrl, prefix, stores }: Gateway,
+  scene: Scene,
+  id: string,
+  afterwards: () => Promise<void> = async () => undefined,
+): Promise<void> {
   const workers = await startTestWorkers(redisUrl, stores, { prefix });
   try {
     await scene.ended(id);
+    await afterwards();
     await scene.askAboutLost(id);
   } finally {
     await workers.close();

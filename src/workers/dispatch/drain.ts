@@ -78,6 +78,7 @@ export function createDrain(deps: {
       await effort.begin();
       // The first one by itself: with its connection open, and every other host begun, the others go quicker.
       const most = starts.hasEnded() ? max_requests : 1;
+      const takenAt = performance.now();
       const taken = await mailbox
         .take(host, limits, {
           leaseMs: LEASE_MS,
@@ -97,7 +98,8 @@ export function createDrain(deps: {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
         effort.add();
-        starts.add(claim, startOne(target, facts as AgentFacts, claim, alone).finally(effort.end));
+        const begun = startOne(target, facts as AgentFacts, claim, { alone, takenAt });
+        starts.add(claim, begun.finally(effort.end));
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
       if (performance.now() - began > LONGEST_MS && (await isCrowded())) {
@@ -149,13 +151,25 @@ export function createDrain(deps: {
   }
 
   /** @returns whether the slot may be freed: it was not given back with its job, nor left to its lease */
-  async function startOne(target: Target, facts: AgentFacts, claim: Claim, alone: boolean): Promise<boolean> {
+  async function startOne(
+    target: Target,
+    facts: AgentFacts,
+    claim: Claim,
+    { alone, takenAt }: { alone: boolean; takenAt: number },
+  ): Promise<boolean> {
     const host = target.name;
     const paidUntil = performance.now() + claim.paidForMs;
+    let heldAt = takenAt;
+    const renew = async () => {
+      const askedAt = performance.now();
+      const isHeld = await mailbox.renew(host, claim, LEASE_MS);
+      if (isHeld) heldAt = askedAt;
+      return isHeld;
+    };
+    const isOurs = async () => performance.now() - heldAt < LEASE_MS || renew();
     try {
-      const renew = () => mailbox.renew(host, claim, LEASE_MS);
       const { againInMs } = await whileRenewing(renew, () =>
-        start(target, facts, claim.id, { alone, paidUntil }),
+        start(target, facts, claim.id, { alone, paidUntil, isOurs }),
       );
       if (againInMs !== null) await mailbox.giveBack(host, claim, againInMs);
       return againInMs === null;
