@@ -55,9 +55,10 @@ const SETTLING_MS = 60_000;
 
 /**
  * Base agents take a start before it is on their disk, so `unknown` says nothing yet of a job that was taken a
- * moment ago. A job whose start is still in question has no such credit.
+ * moment ago. A job whose start is still in question has no such credit, nor one that was given up: it would be
+ * told as seen running.
  */
-export function isJustStarted(job: Job): boolean {
-  if (job.state === 'dispatching' || job.dispatched_at === null) return false;
+export function isJustStarted(job: Pick<Job, 'state' | 'dispatched_at'>): boolean {
+  if (job.state === 'dispatching' || job.state === 'lost' || job.dispatched_at === null) return false;
   return Date.now() - job.dispatched_at < SETTLING_MS;
 }
