@@ -6,6 +6,7 @@
 import type { AddressPattern, AgentFacts, HostConfig, HostHealth } from '../job/host.ts';
 import type { HostChange } from './feed.ts';
 import { createHealthStore, type HostFailure } from './hosts/health.ts';
+import type { HostPage, HostPageOrder } from './hosts/list.ts';
 import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRecall, printOf, type SeenHost } from './hosts/recall.ts';
 import { createRegistry, type HostPatch } from './hosts/registry.ts';
@@ -30,7 +31,7 @@ export interface HostStore {
   see(targetServer: string): Promise<SeenHost | null>;
   remembered(targetServer: string): SeenHost | null;
   /** Registered hosts by name. */
-  list(page: { size: number; after?: string }): Promise<{ hosts: HostConfig[]; after: string | null }>;
+  list(page: HostPageOrder): Promise<HostPage>;
   /** @throws SluiceError host_has_active_jobs */
   remove(name: string): Promise<boolean>;
   /** Whether a registered host has this `host:port` (webhooks never go there). */

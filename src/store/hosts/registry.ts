@@ -11,7 +11,9 @@ import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
 import type { Sealer } from '../sealing.ts';
 import { HOST_GROUPS } from './health.ts';
+import { type HostPage, type HostPageOrder, list } from './list.ts';
 import { DEFAULT_MAX_REQUESTS, DEFAULT_TLS, hostPlace } from './patterns.ts';
+import { hostIn } from './record.ts';
 
 /** `PUT /v1/hosts/{name}`: a field left out keeps its value, null takes it back to its default. */
 export interface HostPatch {
@@ -83,7 +85,7 @@ export interface Registry {
   /** The name of the host at this address. */
   nameAt(address: string): Promise<string | null>;
   byAddress(address: string): Promise<HostConfig | null>;
-  list(page: { size: number; after?: string }): Promise<{ hosts: HostConfig[]; after: string | null }>;
+  list(page: HostPageOrder): Promise<HostPage>;
   remove(name: string): Promise<boolean>;
 }
 
@@ -131,19 +133,7 @@ export function createRegistry({
       const name = await nameAt(address);
       return name === null ? null : get(name);
     },
-    async list({ size, after }) {
-      const names = await redis.zrangebylex(
-        keys.hosts,
-        after === undefined ? '-' : `(${after}`,
-        '+',
-        'LIMIT',
-        0,
-        size,
-      );
-      const texts = names.length > 0 ? await redis.mget(names.map((name) => keys.host(name))) : [];
-      const hosts = texts.flatMap((text) => (text === null ? [] : [hostIn(text)]));
-      return { hosts, after: names.length === size ? (names.at(-1) ?? null) : null };
-    },
+    list: (page) => list(redis, keys, page),
     async remove(name) {
       for (;;) {
         const seen = await redis.get(keys.host(name));
@@ -183,13 +173,6 @@ export function createRegistry({
 /** Whether it says how the host is reached, and not only how much is asked of it. */
 function isOfContact({ address, token, tls, launcher }: HostPatch): boolean {
   return [address, token, tls, launcher].some((field) => field !== undefined);
-}
-
-/** Fields that hosts registered by earlier versions lack, at their defaults. */
-const ADDED_LATER = { rate: null, max_jobs: null };
-
-function hostIn(text: string): HostConfig {
-  return { ...ADDED_LATER, ...(JSON.parse(text) as Omit<HostConfig, keyof typeof ADDED_LATER>) };
 }
 
 function patched(name: string, before: HostConfig | null, patch: HostPatch, sealer: Sealer): HostConfig {

@@ -5,7 +5,7 @@ import { mayUseHost } from '../../../store/api-keys.ts';
 import type { HostStore } from '../../../store/hosts.ts';
 import type { Api } from '../../instance.ts';
 import type { PageTokens } from '../../page-tokens.ts';
-import { PageFields } from '../jobs/filter.ts';
+import { LabelFilter, labelsIn, PageFields } from '../jobs/filter.ts';
 import { visibleHost } from './access.ts';
 import { HOST_PATH, HostParams } from './path.ts';
 import { HostView, hostView } from './view.ts';
@@ -36,15 +36,16 @@ export function readHostRoutes(app: Api, { hosts, pageTokens }: ReadHostDeps): v
       schema: {
         tags: ['Hosts'],
         summary: 'List the registered hosts',
-        description: 'By name; those that the key may use.',
-        querystring: Type.Object(PageFields, { additionalProperties: false }),
+        description: 'By name; those that the key may use, and that have all of the labels.',
+        querystring: Type.Object({ label: LabelFilter, ...PageFields }, { additionalProperties: false }),
         response: { 200: HostList },
       },
     },
     async ({ query, caller }) => {
-      const filters = ['hosts', caller.name];
+      const labels = labelsIn(query.label);
+      const filters = ['hosts', caller.name, labels];
       const after = pageTokens.read(query.page_token, filters);
-      const page = await hosts.list({ size: query.page_size, ...(after !== undefined && { after }) });
+      const page = await hosts.list({ size: query.page_size, labels, ...(after !== undefined && { after }) });
       const visible = page.hosts.filter(({ name }) => mayUseHost(caller, name));
       return {
         items: await Promise.all(visible.map(show)),

@@ -48,12 +48,12 @@ function tlsObject() {
   });
 }
 
-/** @throws SluiceError invalid_request */
-export function parseTls(body: Static<typeof TlsBody>): HostTls | null {
+/** @param field where it stands in the request. @throws SluiceError invalid_request */
+export function parseTls(body: Static<typeof TlsBody>, field: string): HostTls | null {
   if (body === null) return null;
   const [[name, value] = [], ...others] = Object.entries(body);
   if (name === undefined || others.length > 0) {
-    throw new SluiceError('invalid_request', 'tls must have exactly one field', { fields: { field: 'tls' } });
+    throw new SluiceError('invalid_request', `${field} must have exactly one field`, { fields: { field } });
   }
   if (name !== 'fingerprint') return body as HostTls;
   return { fingerprint: String(value).replaceAll(':', '').toLowerCase() };

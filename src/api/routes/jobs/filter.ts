@@ -7,6 +7,13 @@ import type { HostStore } from '../../../store/hosts.ts';
 import type { JobFilter } from '../../../store/jobs.ts';
 import { ownerLimit } from '../../access.ts';
 
+export const LabelFilter = Type.Optional(
+  Type.Array(Type.String({ pattern: '^[^:]+:' }), {
+    maxItems: 16,
+    description: '`name:value`; repeated: what has all of them.',
+  }),
+);
+
 export const FilterFields = {
   state: Type.Optional(
     Type.Array(Type.String(), {
@@ -17,12 +24,7 @@ export const FilterFields = {
   target_server: Type.Optional(
     Type.String({ minLength: 1, maxLength: 260, description: "A host's name or address." }),
   ),
-  label: Type.Optional(
-    Type.Array(Type.String({ pattern: '^[^:]+:' }), {
-      maxItems: 16,
-      description: '`name:value`; repeated: jobs that have all of them.',
-    }),
-  ),
+  label: LabelFilter,
   created_after: Type.Optional(
     Type.String({ format: 'date-time', description: 'Jobs accepted after this time. RFC 3339.' }),
   ),
@@ -51,7 +53,7 @@ export async function toJobFilter(
   const owner = ownerLimit(caller);
   if (owner !== undefined) filter.owner = owner;
   if (filters.state) filter.state = filters.state.flatMap((text) => text.split(',')).map(parseState);
-  if (filters.label) filter.label = Object.fromEntries(filters.label.map(parseLabel));
+  if (filters.label) filter.label = labelsIn(filters.label);
   if (filters.created_after) filter.created_after = parseTime('created_after', filters.created_after);
   if (filters.created_before) filter.created_before = parseTime('created_before', filters.created_before);
   if (filters.target_server === undefined) return filter;
@@ -65,9 +67,14 @@ function parseState(word: string) {
   throw fault('state', `state must be one of ${STATES.join(', ')}`);
 }
 
-function parseLabel(text: string): [name: string, value: string] {
-  const colon = text.indexOf(':');
-  return [text.slice(0, colon), text.slice(colon + 1)];
+/** @param texts each `name:value` */
+export function labelsIn(texts: string[] = []): Record<string, string> {
+  return Object.fromEntries(
+    texts.map((text) => {
+      const colon = text.indexOf(':');
+      return [text.slice(0, colon), text.slice(colon + 1)];
+    }),
+  );
 }
 
 function parseTime(field: string, text: string): number {
