@@ -29,6 +29,7 @@ import { checkHostRoute } from './routes/hosts/check.ts';
 import { drainHostRoutes } from './routes/hosts/drain.ts';
 import { createLookAgain } from './routes/hosts/look-again.ts';
 import { putHostRoute } from './routes/hosts/put.ts';
+import { putHostsRoute } from './routes/hosts/put-many.ts';
 import { readHostRoutes } from './routes/hosts/read.ts';
 import { removeHostRoute } from './routes/hosts/remove.ts';
 import { trustHostRoute } from './routes/hosts/trust.ts';
@@ -104,6 +105,7 @@ export function registerRoutes(app: Api, given: Given & Made): void {
 
   const lookAgain = createLookAgain({ followed: given.followed, wake: given.wake, log: app.log });
   putHostRoute(app, { ...deps, lookAgain });
+  putHostsRoute(app, { ...deps, lookAgain });
   readHostRoutes(app, deps);
   checkHostRoute(app, { ...deps, checkHost: createHostChecks(deps) });
   trustHostRoute(app, { ...deps, lookAgain });
