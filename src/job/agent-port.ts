@@ -50,6 +50,11 @@ export interface Started {
   existing: boolean;
 }
 
+export interface StopOrder extends CancelOrder {
+  /** Base agents with launcher: what the host records it as; a cancel where it is missing. */
+  kind?: 'timeout';
+}
+
 export interface CancelResult {
   /** What the host says of the job now; `ended` with `remaining_pids` empty is a proof. */
   report: Report;
@@ -91,7 +96,7 @@ export interface AgentPort {
     cursor: string | null;
   }>;
   /** The cancel of a started or perhaps started job; leaves a tombstone where the token was never seen. */
-  cancel(host: DialHost, job: Job, order: CancelOrder): Promise<CancelResult>;
+  cancel(host: DialHost, job: Job, order: StopOrder): Promise<CancelResult>;
   /**
    * Any range of a stream of the given attempt, at most `MAX_RANGE_BYTES`.
    * @throws SluiceError output_gone as well: the host has cleared it up, or its agent cannot show so much

@@ -85,6 +85,8 @@ finish() {
   k=0; while [ $k -lt 100 ]; do over && return; same "$sp" "$sq" || break; nap; k=$((k + 1)); done;
   kind=$1 code=- sig=- to=$(date +%s) kept=0 proof=group+marker; record;
 };
+# Of a run that is over and left something which could not be killed: tries that again, and records what is left now.
+again() { read -r b c q sp sq x < "$j/go"; if [ "$b" = "$boot" ]; then fade 0; else left=; fi; record; };
 # In place over a file made beforehand, then renamed: this works on a full disk too.
 record() {
   [ -e "$j/e" ] || printf "%255s\\n" "" > "$j/e";

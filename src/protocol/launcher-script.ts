@@ -103,7 +103,11 @@ gate)
   umask "$m";
   exec env "$@" "$v" >&8 2>&9 8>&- 9>&- ;;
 
-timer) sleep "$1"; look; [ $state = running ] && finish timeout TERM "$2" ;;
+# Its sleep may be killed, by a killall for example, which is no reason to end the job early.
+timer)
+  read -r u x < /proc/uptime; z=$((\${u%.*} + $1)); sleep "$1";
+  while read -r u x < /proc/uptime; [ "\${u%.*}" -lt "$z" ]; do sleep $((z - \${u%.*})); done;
+  look; [ $state = running ] && finish timeout TERM "$2" ;;
 
 cancel)
   usable; mkdir "$j"; look;
@@ -112,7 +116,8 @@ cancel)
     [ -e "$j/go" ] || refuse dir_not_writable; look ;;
   esac;
   case $state in
-  running) finish canceled "$1" "$2"; x=$left; look; [ $state = ended ] || left=$x ;;
+  running) finish "$4" "$1" "$2"; x=$left; look; [ $state = ended ] || left=$x ;;
+  ended) [ "\${left:--}" = - ] || again ;;
   exit_unknown) c=none; fade 0; proof=group+marker ;;
   esac;
   report "$3" ;;

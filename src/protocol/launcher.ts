@@ -90,13 +90,15 @@ export const launcherCommand = {
     signal?: string;
     graceSeconds?: number;
     tailBytes?: number;
+    /** What it is recorded as; `canceled` by default. */
+    kind?: 'canceled' | 'timeout';
     bootId?: string;
   }): string {
-    const { signal = 'TERM', graceSeconds = 10, tailBytes = LAUNCHER_TAIL_BYTES } = order;
+    const { signal = 'TERM', graceSeconds = 10, tailBytes = LAUNCHER_TAIL_BYTES, kind = 'canceled' } = order;
     if (!/^[A-Z0-9+-]{1,16}$/.test(signal))
       throw new LauncherInputError('signal is not the name of a signal');
     const head = ['cancel', order.dir, order.bootId ?? '', checkedToken(order.token)];
-    return assemble([...head, signal, wholeNumber(graceSeconds), wholeNumber(tailBytes)]);
+    return assemble([...head, signal, wholeNumber(graceSeconds), wholeNumber(tailBytes), kind]);
   },
 
   /** Any range of a stream, as a `range` report. */

@@ -13,6 +13,8 @@ export type Fault =
   | { kind: 'hang'; when: 'before' | 'after' }
   /** Breaks the connection without a reply. */
   | { kind: 'reset'; when: 'before' | 'after' }
+  /** Acts, and answers, only when this has come to pass. */
+  | { kind: 'late'; until: Promise<unknown> }
   /** Answers with this instead of acting; `headers` such as `{ 'retry-after': '2' }`. */
   | { kind: 'reply'; status: number; body?: string; type?: string; headers?: Record<string, string> }
   /** Acts, then answers with JSON whose `stdout` is so long. */

@@ -38,6 +38,8 @@ export interface BaseAgentOptions {
   newest?: boolean;
   /** Added to the environment that the agent and so its commands have. */
   env?: Record<string, string>;
+  /** What it had in an earlier life: its directory, its port (0 for a free one) and its certificate. */
+  kept?: { root: string; port: number; certificate: Awaited<ReturnType<typeof makeCertificate>> };
 }
 
 export type BaseAgent = Awaited<ReturnType<typeof startBaseAgent>>;
@@ -45,7 +47,7 @@ export type BaseAgent = Awaited<ReturnType<typeof startBaseAgent>>;
 export async function startBaseAgent(options: BaseAgentOptions) {
   const rules = RULES[options.generation];
   const token = options.token ?? `token-${randomUUID()}`;
-  const root = await mkdtemp(join(tmpdir(), `base-agent-${options.generation}-`));
+  const root = options.kept?.root ?? (await mkdtemp(join(tmpdir(), `base-agent-${options.generation}-`)));
   const env = {
     PATH: process.env.PATH ?? '/usr/bin:/bin',
     LANG: 'C.UTF-8',
@@ -81,6 +83,7 @@ export async function startBaseAgent(options: BaseAgentOptions) {
       return;
     }
     if (fault && 'when' in fault && fault.when === 'before') return vanish(fault, response);
+    if (fault?.kind === 'late') await fault.until;
     const reply = await protocol.answer(path, request, url).catch(() => SERVER_ERROR);
     if (fault && 'when' in fault) return vanish(fault, response);
     answers[reply.status] = (answers[reply.status] ?? 0) + 1;
@@ -90,7 +93,7 @@ export async function startBaseAgent(options: BaseAgentOptions) {
     else response.end(reply.body);
   }
 
-  const certificate = await makeCertificate();
+  const certificate = options.kept?.certificate ?? (await makeCertificate());
   let fingerprint = certificate.fingerprint;
   const server = createServer({ key: certificate.key, cert: certificate.cert }, (request, response) => {
     void serve(request, response);
@@ -103,7 +106,7 @@ export async function startBaseAgent(options: BaseAgentOptions) {
     new Promise<void>((resolve, reject) => {
       server.once('error', reject).listen(port, '127.0.0.1', resolve);
     });
-  await listen(0);
+  await listen(options.kept?.port ?? 0);
   const { port } = server.address() as AddressInfo;
 
   const agent = {

@@ -3,12 +3,12 @@
  * and without. Each stands behind a proxy that can hold its requests or make it unreachable; `createScene` makes
  * commands that leave their process ids behind, so that a test can look at the processes themselves.
  */
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { isAlive } from './alive.ts';
-import { startBaseAgent } from './base-agent.ts';
+import { type BaseAgent, type Generation, startBaseAgent } from './base-agent.ts';
 import { type HoldingProxy, startHoldingProxy } from './holding-proxy.ts';
 import { startRealAgent } from './real-agent.ts';
 import type { Stores } from './stores.ts';
@@ -28,12 +28,14 @@ export type Ways = Awaited<ReturnType<typeof startWays>>;
 
 export async function startWays(stores: Pick<Stores, 'hosts'>) {
   const proxies = new Map<Way, HoldingProxy>();
+  const agents = new Map<Generation, BaseAgent>();
   const closing: (() => Promise<void>)[] = [];
   const full = await startRealAgent();
   closing.push(() => full.stop());
   await register('full', full);
   for (const generation of PLAIN) {
     const agent = await startBaseAgent({ generation, rate: null });
+    agents.set(generation, agent);
     closing.push(() => agent.close());
     await register(generation, agent, { launcher: false });
     await register(`${generation}-launcher`, agent);
@@ -53,6 +55,7 @@ export async function startWays(stores: Pick<Stores, 'hosts'>) {
   return {
     /** The shipped agent, to be killed and restarted. */
     full,
+    base: (generation: Generation) => agents.get(generation) as BaseAgent,
     proxy: (way: Way) => proxies.get(way) as HoldingProxy,
     async close(): Promise<void> {
       for (const close of closing.reverse()) await close();
@@ -82,8 +85,10 @@ export async function createScene() {
     tree: tree(''),
     /** The same, which do not. */
     stubborn: tree('trap "" TERM HUP INT;'),
+    write: (name: string) => writeFileSync(file(name), ''),
     has: (name: string) => existsSync(file(name)),
     begun: () => until(() => existsSync(file('begun')), { what: 'the command to begin' }),
+    pid,
     /** Those of its processes that are alive. */
     alive: () => ['main', 'child'].map(pid).filter(isAlive),
     remove: () => rm(dir, { recursive: true, force: true }),

@@ -13,9 +13,20 @@ export function translated(said: LauncherReport): Report | null {
         ...outputOf(said),
       };
     case 'ended':
-      return endedReport(said, said.reason, said.leftovers, null);
+      // What a timeout could not kill is left over as well.
+      return endedReport(
+        said,
+        said.reason,
+        said.reason === 'timeout' ? said.remaining.length : said.leftovers,
+        null,
+      );
     case 'canceled':
-      return endedReport(said, 'canceled', null, said.beforeStart ? 'canceled before it was started' : null);
+      return endedReport(
+        said,
+        'canceled',
+        said.beforeStart ? null : said.remaining.length,
+        said.beforeStart ? 'canceled before it was started' : null,
+      );
     case 'exit_unknown':
     case 'reboot':
       return { kind: 'vanished', reason: said.kind, message: null };

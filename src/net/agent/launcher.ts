@@ -83,13 +83,19 @@ export function createLauncherDriver(exchange: Exchange, believedMs: number): La
 
     ask: createLauncherAsk(exchange, believedMs),
 
-    async cancel(host, job, { signal, grace_seconds }) {
+    async cancel(host, job, { signal, grace_seconds, kind }) {
       const token = launchToken(job);
       const printed = await runVerb(exchange, host, {
         name: 'cancel',
         user: job.job_user,
         command: () =>
-          launcherCommand.cancel({ dir: directoryOf(job), token, signal, graceSeconds: grace_seconds }),
+          launcherCommand.cancel({
+            dir: directoryOf(job),
+            token,
+            signal,
+            graceSeconds: grace_seconds,
+            ...(kind && { kind }),
+          }),
         // After the grace it kills for some seconds more, and waits for the recorder.
         withinMs: grace_seconds * 1000 + 45_000,
         maxBytes: 1_048_576,
