@@ -17,8 +17,15 @@ export interface KeptProcess {
   isReady(): boolean;
   /** Has this moment a process that a signal can reach. */
   isRunning(): boolean;
-  /** SIGKILL; it is on its way up again when this resolves. */
-  kill(): Promise<void>;
+  /** Of its present life. */
+  readonly pid: number;
+  /**
+   * SIGKILL; it is on its way up again when this resolves.
+   * @param next is added to the environment of the next life only, which may then end by SIGKILL without being in `ends`
+   */
+  kill(next?: Record<string, string>): Promise<void>;
+  /** Such as SIGSTOP; nothing where it is not running. */
+  signal(signal: NodeJS.Signals): void;
   /** SIGTERM, and not started again. */
   stop(): Promise<void>;
   /** How it ended after it was ready, other than by a signal from here. */
@@ -41,10 +48,10 @@ export function keepProcess(
   const log: string[] = [];
   const ends: string[] = [];
 
-  function start(): void {
+  function start(more: Record<string, string> = {}): void {
     isReady = false;
     const own = spawn(SLUICE, args, {
-      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
+      env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env, ...more },
       stdio: ['ignore', 'pipe', 'pipe'],
     });
     child = own;
@@ -61,8 +68,11 @@ export function keepProcess(
       const wasReady = isReady;
       isReady = false;
       if (stopping || killing) return;
-      if (wasReady) ends.push(`${name} ended with ${code ?? signal}: ${log.slice(-3).join('\n')}`);
-      void pause(RESTART_MS).then(() => stopping || start());
+      const wasMeant = signal === 'SIGKILL' && Object.keys(more).length > 0;
+      if (wasReady && !wasMeant)
+        ends.push(`${name} ended with ${code ?? signal}: ${log.slice(-3).join('\n')}`);
+      // Who was killed meanwhile is on its way up already.
+      void pause(RESTART_MS).then(() => stopping || child !== own || start());
     });
   }
 
@@ -81,11 +91,17 @@ export function keepProcess(
     ends,
     isReady: () => isReady,
     isRunning,
-    async kill() {
+    get pid() {
+      return child.pid ?? 0;
+    },
+    async kill(next) {
       killing = true;
       await end('SIGKILL');
       killing = false;
-      if (!stopping) start();
+      if (!stopping) start(next);
+    },
+    signal(signal) {
+      if (isRunning()) child.kill(signal);
     },
     async stop() {
       stopping = true;

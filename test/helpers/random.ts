@@ -23,6 +23,15 @@ export function createRandom(seed: number, stream: string) {
     chance: (share: number) => next() < share,
     between: (least: number, most: number) => least + next() * (most - least),
     integer: (below: number) => Math.floor(next() * below),
+    /** One of a list, each as often as its weight says against those of the others. */
+    byWeight<T>(list: readonly T[], weightOf: (one: T) => number): T {
+      let rest = next() * list.reduce((sum, one) => sum + weightOf(one), 0);
+      for (const one of list) {
+        rest -= weightOf(one);
+        if (rest < 0) return one;
+      }
+      return list.at(-1) as T;
+    },
     oneOf: <T>(list: readonly T[]): T => list[Math.floor(next() * list.length)] as T,
   };
 }

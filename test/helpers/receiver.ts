@@ -30,6 +30,8 @@ export interface ReceivedWebhook {
   body: { type: string; timestamp: string; data: Record<string, unknown> };
   /** Which of the receiver's secrets verify it, by their place in `secrets`. */
   verifiedBy: number[];
+  /** How it was answered. */
+  mode: ReceiverMode;
 }
 
 export interface Receiver {
@@ -51,7 +53,14 @@ export interface Receiver {
 export const OK: ReceiverMode = { kind: 'status', status: 200 };
 
 export async function startReceiver(
-  options: { https?: boolean; mode?: ReceiverMode; secrets?: string[]; delayMs?: number } = {},
+  options: {
+    https?: boolean;
+    mode?: ReceiverMode;
+    secrets?: string[];
+    delayMs?: number;
+    /** Called with each webhook before it is answered. */
+    onReceived?: (webhook: ReceivedWebhook) => void;
+  } = {},
 ): Promise<Receiver> {
   const pem = options.https ? await certificate() : undefined;
   const handler = (request: IncomingMessage, response: ServerResponse) => void handle(request, response);
@@ -87,9 +96,12 @@ export async function startReceiver(
     } catch {
       return;
     }
-    receiver.received.push(read(request, Buffer.concat(chunks).toString('utf8')));
+    const webhook = read(request, Buffer.concat(chunks).toString('utf8'));
+    receiver.received.push(webhook);
+    options.onReceived?.(webhook);
     if (options.delayMs) await new Promise((resolve) => setTimeout(resolve, options.delayMs));
-    answer(receiver.mode, request, response);
+    webhook.mode = receiver.mode;
+    answer(webhook.mode, request, response);
   }
 
   function read(request: IncomingMessage, text: string): ReceivedWebhook {
@@ -108,6 +120,7 @@ export async function startReceiver(
       text,
       body: JSON.parse(text) as ReceivedWebhook['body'],
       verifiedBy,
+      mode: receiver.mode,
     };
   }
 }

@@ -1,0 +1,54 @@
+/**
+ * `npm run chaos -- [--minutes N] [--seed S] [--short]`: all promises about jobs, on real processes, while everything is
+ * killed, frozen, cut off and filled up. docs/reliability.md says what is promised and what is not covered.
+ *
+ * The same seed makes the same faults at the same times. Ends with 1 if any promise broke, and says which, with evidence.
+ */
+import { parseArgs } from 'node:util';
+import { plansOf, WORLDS } from './plans.ts';
+import { keepEvidence, tables, tellBreaches } from './report.ts';
+import { type RunResult, run } from './run.ts';
+
+const { values } = parseArgs({
+  options: {
+    minutes: { type: 'string', default: '15' },
+    seed: { type: 'string', default: `${Date.now() % 1_000_000}` },
+    short: { type: 'boolean', default: false },
+    rate: { type: 'string', default: '8' },
+    every: { type: 'string', default: '1.6' },
+  },
+});
+
+const abort = new AbortController();
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
+  process.once(signal, () => {
+    console.error(`${signal}: ending what was started`);
+    abort.abort();
+  });
+}
+
+const minutes = values.short ? 1.5 : Number(values.minutes);
+const seed = Number(values.seed);
+console.log(
+  `seed ${seed}; again: npm run chaos -- ${values.short ? '--short' : `--minutes ${minutes}`} --seed ${seed}`,
+);
+
+const results: RunResult[] = [];
+const plans = plansOf({
+  ...{ seed, minutes, worlds: WORLDS },
+  ...{ perSecond: Number(values.rate), everyMs: Number(values.every) * 1_000 },
+});
+for (const plan of plans) {
+  if (abort.signal.aborted) break;
+  await run(plan, abort.signal, async (result) => {
+    results.push(result);
+    for (const what of result.world.missing) console.log(`left out in "${plan.name}": ${what}`);
+    if (result.breaches.length === 0) return;
+    console.log(
+      `"${plan.name}":\n${tellBreaches(result.breaches)}\n  evidence: ${await keepEvidence(result)}`,
+    );
+  });
+}
+if (results.length > 0) console.log(`\n${tables(results)}`);
+const isBroken = results.some(({ breaches }) => breaches.length > 0);
+process.exitCode = abort.signal.aborted ? 130 : isBroken ? 1 : 0;

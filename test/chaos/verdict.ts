@@ -1,0 +1,165 @@
+/**
+ * The promises, each with its name, held against what the rig knows. A breach names its promise and, where it is about
+ * one, its job; the table counts them.
+ */
+import { createHash } from 'node:crypto';
+import { canMove, isOver } from '../../src/job/states.ts';
+import type { ReceivedWebhook } from '../helpers/receiver.ts';
+import type { RigHost } from './hosts.ts';
+import type { HostRecord, Ledger } from './ledger.ts';
+import type { Ended } from './settle.ts';
+
+export const PROMISES = [
+  'nothing lost',
+  'started at most once',
+  'every end is true',
+  'every end is told',
+  'committed before told',
+  'versions without gaps',
+  'no host above its cap',
+  'nothing leaked',
+  'memory and connections back',
+  'no process ends by itself',
+  'no internal errors',
+] as const;
+export type PromiseName = (typeof PROMISES)[number];
+
+export interface Breach {
+  promise: PromiseName;
+  job?: string;
+  what: string;
+}
+
+export interface Facts {
+  ended: Ended[];
+  ledger: Ledger;
+  received: ReceivedWebhook[];
+  hosts: RigHost[];
+}
+
+export function judge({ ended, ledger, received, hosts }: Facts): Breach[] {
+  const told = answeredWell(received);
+  const records = new Map(ended.map(({ entry }) => [entry.key, ledger.hostRecord(entry.key)]));
+  const found = ended.flatMap((one) => {
+    const ran = records.get(one.entry.key) as HostRecord;
+    return [
+      ...isThere(one),
+      ...startedOnce(one, ran),
+      ...endedTruly(one, ran),
+      ...wasTold(one, told),
+      ...hasNoGap(one, ledger),
+    ];
+  });
+  return [...found, ...hosts.flatMap((host) => keptCap(host, ended, records)), ...ledger.wrong.map(noted)];
+}
+
+function isThere({ id, job }: Ended): Breach[] {
+  if (!job) return [{ promise: 'nothing lost', job: id, what: 'was acknowledged, and nobody knows it' }];
+  if (!isOver(job.state))
+    return [{ promise: 'nothing lost', job: id, what: `has no end: it is ${job.state}` }];
+  return [];
+}
+
+/** Without `retry` at most once on every host: one that cannot promise it makes the job `lost` instead. */
+function startedOnce({ id, entry }: Ended, { starts }: HostRecord): Breach[] {
+  const mayRepeat = entry.kind === 'bare' && entry.order.body.on_ambiguous_start === 'retry';
+  if (starts.length <= 1 || mayRepeat) return [];
+  return [
+    { promise: 'started at most once', job: id, what: `was started ${starts.length} times by ${entry.host}` },
+  ];
+}
+
+function endedTruly({ id, entry, job, stdout }: Ended, ran: HostRecord): Breach[] {
+  if (!job || !isOver(job.state)) return [];
+  const { truth } = entry.order;
+  const wrong = (what: string): Breach[] => [{ promise: 'every end is true', job: id, what }];
+  const outcome = JSON.stringify(job.outcome);
+  if (job.state === 'canceled' && entry.cancelAsked) return [];
+  const kind = (job.outcome as { kind?: string } | null)?.kind;
+  if (job.state === 'lost' && entry.kind === 'bare' && kind === 'ambiguous_start') return [];
+  if (job.state !== truth.state || job.return_code !== truth.returnCode) {
+    return wrong(`"${entry.order.what}" on ${entry.host} ended ${job.state} ${job.return_code}: ${outcome}`);
+  }
+  if (truth.neverStarts ? ran.starts.length > 0 : ran.starts.length === 0) {
+    return wrong(`ended ${job.state} with ${ran.starts.length} starts on ${entry.host}`);
+  }
+  if (truth.stdout && truth.stdout.bytes > 0 && (!stdout || sha256(stdout) !== truth.stdout.sha256)) {
+    return wrong(`has ${stdout?.length} bytes of output, of ${truth.stdout.bytes}`);
+  }
+  return [];
+}
+
+/** Each end and each correction of an end, by a delivery that the receiver took. */
+function wasTold({ id, events }: Ended, told: Map<string, Set<number>>): Breach[] {
+  const ends = events.filter(({ state }) => isOver(state));
+  const untold = ends.filter(({ version }) => !told.get(id)?.has(version));
+  return untold.map(({ version, state }) => ({
+    promise: 'every end is told' as const,
+    job: id,
+    what: `nobody was told of version ${version} (${state})`,
+  }));
+}
+
+function hasNoGap({ id, job, events }: Ended, ledger: Ledger): Breach[] {
+  if (!job) return [];
+  const wrong = (what: string): Breach => ({ promise: 'versions without gaps', job: id, what });
+  const found: Breach[] = [];
+  for (const [i, event] of events.entries()) {
+    const before = events[i - 1];
+    if (event.version !== i + 1) found.push(wrong(`event ${i + 1} has version ${event.version}`));
+    if (before && !canMove(before.state, event.state))
+      found.push(wrong(`${before.state} became ${event.state}`));
+  }
+  if (events.length !== job.version) found.push(wrong(`version ${job.version} with ${events.length} events`));
+  for (const { version, state, by } of ledger.tellings.get(id) ?? []) {
+    const event = events.find((one) => one.version === version);
+    if (event?.state === state) continue;
+    const what = `a ${by} was told of version ${version} as ${state}, which is ${event?.state ?? 'none'}`;
+    found.push({ promise: 'committed before told', job: id, what });
+  }
+  return found;
+}
+
+/** How many commands noted that they ran at once; one without an end counts for the moment of its start. */
+function keptCap(
+  { name, kind, maxJobs }: RigHost,
+  ended: Ended[],
+  records: Map<string, HostRecord>,
+): Breach[] {
+  if (maxJobs === undefined || kind === 'bare') return [];
+  const moments: { at: number; step: number }[] = [];
+  for (const { entry } of ended) {
+    const record = records.get(entry.key);
+    const [start, end] = [record?.starts[0], record?.ends[0]?.at];
+    if (entry.host !== name || start === undefined) continue;
+    moments.push({ at: start, step: 1 }, { at: end ?? start, step: -1 });
+  }
+  moments.sort((a, b) => a.at - b.at || b.step - a.step);
+  let running = 0;
+  let most = 0;
+  for (const { step } of moments) {
+    running += step;
+    most = Math.max(most, running);
+  }
+  if (most <= maxJobs) return [];
+  return [{ promise: 'no host above its cap', what: `${name} ran ${most} at once, of ${maxJobs}` }];
+}
+
+/** What was found while the rig ran. */
+function noted(line: string): Breach {
+  const promise = PROMISES.find((name) => line.startsWith(`${name}: `)) ?? 'nothing lost';
+  const [job] = /job_[0-9A-Z]{26}/.exec(line) ?? [];
+  return { promise, what: line.slice(promise.length + 2), ...(job !== undefined && { job }) };
+}
+
+function answeredWell(received: ReceivedWebhook[]): Map<string, Set<number>> {
+  const told = new Map<string, Set<number>>();
+  for (const { body, mode } of received) {
+    if (mode.kind !== 'status' || mode.status !== 200) continue;
+    const id = String(body.data.id);
+    told.set(id, (told.get(id) ?? new Set()).add(Number(body.data.version)));
+  }
+  return told;
+}
+
+const sha256 = (bytes: Buffer) => createHash('sha256').update(bytes).digest('hex');
