@@ -21,8 +21,6 @@ declare module 'fastify' {
     scope?: Scope;
     /** The fixed dotted name of the audit line, such as `job.submit`. Every route that writes has one. */
     audit?: string;
-    /** Fields of the contract that this gateway does not do yet: refused whenever present, never ignored. */
-    notYet?: readonly string[];
     /** A request without a body means `{}`. */
     bodyOptional?: boolean;
   }

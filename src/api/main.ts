@@ -18,6 +18,7 @@ import { createFeed } from '../store/feed.ts';
 import { createFollowed } from '../store/followed.ts';
 import { createHostStore } from '../store/hosts.ts';
 import { createCancel } from '../store/jobs/cancel.ts';
+import { createLineStore } from '../store/jobs/line.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createQueues } from '../store/queues.ts';
@@ -144,6 +145,7 @@ export async function startApi({
     refuseCallback: createUrlCheck({ rules, isAgentAddress: (address) => hosts.isAgentAddress(address) }),
   });
 
+    lines: createLineStore(stored),
   points.app(app);
   metrics.watch(createVitals(stored).read);
 

@@ -11,6 +11,8 @@ import type { Followed } from '../store/followed.ts';
 import type { HostStore } from '../store/hosts.ts';
 import { createInSlot } from '../store/in-slot.ts';
 import type { Cancel } from '../store/jobs/cancel.ts';
+import type { LineStore } from '../store/jobs/line.ts';
+import { createSucceed } from '../store/jobs/succession.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Wake } from '../store/queues.ts';
 import { createReadiness } from '../store/readiness.ts';
@@ -62,6 +64,7 @@ export interface Given {
   readQueue: ReadQueue;
   wake: Wake;
   cancelJob: Cancel;
+  lines: LineStore;
   endpoints: EndpointStore;
   deliveries: DeliveryStore;
   followed: Pick<Followed, 'askAllNow'>;
@@ -85,7 +88,8 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   const inSlot = createInSlot(given);
   const calling = createCalling({ hosts: given.hosts, inSlot, budget: given.budget });
   const pageTokens = createPageTokens(given.sealer.pepper);
-  const deps = { ...given, waits, changeTail, calling, pageTokens };
+  const succeed = createSucceed({ ...given, cancel: given.cancelJob });
+  const deps = { ...given, succeed, waits, changeTail, calling, pageTokens };
   app.addHook('onClose', async () => {
     waits.close();
     changeTail.close();

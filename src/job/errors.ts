@@ -19,7 +19,6 @@ export const ERRORS = {
   invalid_request: { status: 400, title: 'The request is not valid', retry: 'never' },
   invalid_json: { status: 400, title: 'The body is not JSON in UTF-8', retry: 'never' },
   unknown_field: { status: 400, title: 'The request has a field that is not known here', retry: 'never' },
-  not_supported_yet: { status: 422, title: 'This gateway does not do that yet', retry: 'never' },
   unsupported_media_type: { status: 415, title: 'The body must be application/json', retry: 'never' },
   body_too_large: { status: 413, title: 'The body is too large', retry: 'never' },
   uri_too_long: { status: 414, title: 'The address is too long', retry: 'never' },
@@ -40,6 +39,7 @@ export const ERRORS = {
   callback_secret_missing: { status: 422, title: 'The API key has no callback secret', retry: 'never' },
   callback_url_forbidden: { status: 422, title: 'The callback address may not be called', retry: 'never' },
   agent_job_unknown: { status: 404, title: "The host's agent knows no such job", retry: 'never' },
+  unique_key_in_use: { status: 409, title: 'Another job holds the unique key', retry: 'never' },
   job_is_over: { status: 409, title: 'The job is over', retry: 'never' },
   // Hosts
   address_in_use: { status: 409, title: 'Another host has this address', retry: 'never' },

@@ -14,6 +14,10 @@ export type Mode = (typeof MODES)[number];
 export const STARTERS = ['full', 'base', 'base+launcher'] as const;
 export type Starter = (typeof STARTERS)[number];
 
+/** What becomes of a job whose unique key is held by another one; see `store/jobs/line.ts`. */
+export const ON_DUPLICATE = ['attach', 'reject', 'replace'] as const;
+export type OnDuplicate = (typeof ON_DUPLICATE)[number];
+
 /** What the caller asked for, as accepted: defaults filled in, never changed afterwards. */
 export interface JobRequest {
   /** `job_` and a ULID: sorts by the time of its acceptance. */

@@ -7,6 +7,7 @@
 import type { Move } from './move.ts';
 import { type Outcome, outcome } from './outcome.ts';
 import { FIRST_PAUSE_MS, LOST_PAUSE_MS } from './pace.ts';
+import { isProvenOver } from './proven-over.ts';
 import type { Job } from './record.ts';
 import type { Report } from './report.ts';
 import { retried } from './retry.ts';
@@ -36,9 +37,7 @@ function meaning(job: Job, report: Report, moment: Moment): Move | null {
     case 'never_ran':
       return settleNeverRan(job, report.message, moment);
     case 'vanished':
-      return job.state === 'lost'
-        ? null
-        : lost(outcome(report.reason, { message: report.message ?? VANISHED[report.reason] }), moment, null);
+      return settleVanished(job, report, moment);
     case 'unknown':
       return settleUnknown(job, report.message, moment);
   }
@@ -188,6 +187,14 @@ function settleUnknown(job: Job, message: string | null, moment: Moment): Move |
   const text = message ?? 'the host does not know the job any more';
   // Asked about further on: what was wiped may be restored.
   return lost(outcome('forgotten', { message: text }), moment, moment.now + LOST_PAUSE_MS);
+}
+
+/** A lost job that might have been running is known to be gone now: it stays lost, and holds nobody up any more. */
+function settleVanished(job: Job, report: Report & { kind: 'vanished' }, moment: Moment): Move | null {
+  if (job.state === 'lost' && isProvenOver(job)) return null;
+  const gone = outcome(report.reason, { message: report.message ?? VANISHED[report.reason] });
+  const move = lost(gone, moment, null);
+  return job.state === 'lost' ? { ...move, change: { ...move.change, lost_at: job.lost_at } } : move;
 }
 
 const VANISHED = {

@@ -12,6 +12,7 @@ import { isOver } from './states.ts';
 export const WAITING_FOR = [
   'start_time',
   'next_attempt',
+  'replaced_job',
   'turn',
   'rate',
   'max_requests',
@@ -61,6 +62,8 @@ export interface Standing {
   host: (Pick<HostConfig, 'name' | 'max_requests' | 'max_jobs'> & { rate: HostRate | null }) | null;
   health: HostHealth;
   queue: HostQueue;
+  /** Of a job that waits for its unique key: who holds it, null where there is no record of it; else undefined. */
+  replaced?: Job | null | undefined;
 }
 
 /** A queue that nobody has looked at for so long, in ms, waits for a worker. */
@@ -110,6 +113,7 @@ export function lateMs({ now, queue }: Pick<Standing, 'now' | 'queue'>): number 
 function holdsBack(job: Job, standing: Standing): WaitingFor {
   const { now, host, queue } = standing;
   if (!host) return 'host_unknown';
+  if (standing.replaced !== undefined) return 'replaced_job';
   if ((job.not_before ?? 0) > now) return 'start_time';
   if (queue.place === 'taken') return 'host_answer';
   return troubleOf(standing) ?? (lateMs(standing) > 0 ? 'worker' : null) ?? limitOf(job, standing, host);

@@ -2,7 +2,9 @@
  * What a job waits for, in sentences for people who did not write any of this. Pure: `waiting-for.ts` decides what
  * it is. Each says what holds the job back, what lifts it, and when, where that is known.
  */
+import { isProvenOver } from './proven-over.ts';
 import type { Job } from './record.ts';
+import { isOver } from './states.ts';
 import { owesCancel, type Standing, startsAtOnce, type WaitingFor } from './waiting-for.ts';
 
 type Words = (job: Job, standing: Standing) => string;
@@ -20,6 +22,8 @@ const WORDS: Record<WaitingFor, Words> = {
     const of = job.retry ? ` of ${job.retry.max_attempts}` : '';
     return `It starts again, as attempt ${job.attempt}${of}, ${when(queue.eligible_at, now)}: ${last.why}.`;
   },
+  replaced_job: (_job, { now, replaced }) =>
+    replaced ? inPlaceOf(replaced, now) : 'It replaces another job, which is gone: it may start in a moment.',
   turn: (job, { queue }) =>
     queue.ahead > 0 ? before(queue.ahead, job.host) : `It is the next to start on ${job.host}.`,
   rate: (job, { now, host, queue }) => {
@@ -65,6 +69,23 @@ const WORDS: Record<WaitingFor, Words> = {
     );
   },
 };
+
+/** What is left of the job that holds the unique key. */
+function inPlaceOf(other: Job, now: number): string {
+  const { id, host, state } = other;
+  const then = `this one starts once nothing of it can be at work (unique_key)`;
+  if (isProvenOver(other)) return `It replaces ${id}, which is over: it may start in a moment.`;
+  if (state === 'lost') {
+    const owed = owesCancel(other) ? `its cancel is owed to ${host}` : `it may still run on ${host}`;
+    return `It replaces ${id}, which is lost: ${owed}, and ${then}.`;
+  }
+  if (isOver(state)) {
+    return `It replaces ${id}, which was stopped by an agent that cannot prove that it is gone: this one cannot start before that record is removed, 7 days after its end (unique_key).`;
+  }
+  const asked = other.cancel_requested_at;
+  const since = asked === null ? '' : ` (since ${when(asked, now)})`;
+  return `It replaces ${id}, which is ${state} on ${host}${since}: ${then}.`;
+}
 
 function unanswered(job: Job, { now, queue }: Standing): string {
   const { host } = job;

@@ -102,6 +102,10 @@ export const JobView = Type.Object(
     on_ambiguous_start: oneOf(['lose', 'retry'], 'What to do where a start may or may not have happened.'),
     leftovers: oneOf(['keep', 'kill'], 'What to do with processes that outlive the main one.'),
     retry: nullable(RetryView),
+    unique_key: orNull('string', 'At most one job with it may be at work.'),
+    attached: Type.Optional(
+      Type.Boolean({ description: 'In the answer to a submission: the job held the `unique_key` already.' }),
+    ),
     labels: Type.Record(Type.String(), Type.String(), { description: 'For filters and people.' }),
     created_by: Type.String({ description: 'The name of the API key that made it.' }),
     canceled_by: orNull('string', 'The name of the API key that canceled it.'),
@@ -169,6 +173,7 @@ export function jobView(job: Job, kept?: KeptOutput): JobView {
     on_ambiguous_start: job.on_ambiguous_start,
     leftovers: job.leftovers,
     retry: job.retry && { ...job.retry, on: [...job.retry.on] },
+    unique_key: job.unique_key,
     labels: job.labels,
     created_by: job.created_by,
     canceled_by: job.canceled_by,

@@ -7,7 +7,7 @@ import type { Job } from '../job/record.ts';
 import type { HostQueue } from '../job/waiting-for.ts';
 import { bucketOf, TAT_LUA } from './budget.ts';
 import type { Keys } from './keys.ts';
-import { PLACES_LUA, placeOf } from './places.ts';
+import { HELD_AT, PLACES_LUA, placeOf } from './places.ts';
 import type { Redis } from './redis.ts';
 import { defineScript } from './script.ts';
 
@@ -86,7 +86,7 @@ export function createReadQueue({ redis, keys }: { redis: Redis; keys: Keys }): 
       now,
       queue: {
         place: place === '' ? null : place,
-        eligible_at: eligible > now ? eligible : null,
+        eligible_at: eligible > now && eligible < HELD_AT ? eligible : null,
         ahead,
         waiting,
         requests,
@@ -94,7 +94,7 @@ export function createReadQueue({ redis, keys }: { redis: Redis; keys: Keys }): 
         jobs,
         tokens: orNull(tokens),
         next_token_at: orNull(tokenAt),
-        look_at: orNull(lookAt),
+        look_at: lookAt < HELD_AT ? orNull(lookAt) : null,
       },
     };
   };

@@ -8,11 +8,12 @@
 import type { Change, SyncOutput } from '../job/move.ts';
 import type { Job, JobEvent, JobProgress, Tails } from '../job/record.ts';
 import { type Next, STATES, type State } from '../job/states.ts';
-import { accept } from './jobs/accept.ts';
+import { type AcceptOptions, accept } from './jobs/accept.ts';
 import { type AdoptedJob, adopt, adoptionOf } from './jobs/adopt.ts';
 import { events } from './jobs/events.ts';
 import { type Glance, glance } from './jobs/glance.ts';
 import { findAccepted, type Idempotency, type Taken } from './jobs/idempotency.ts';
+import { createLineStore } from './jobs/line.ts';
 import { type JobFilter, type JobPage, list } from './jobs/list.ts';
 import { type Growth, note, noteGrowth } from './jobs/note.ts';
 import { getMany, getOne, output, tails } from './jobs/read.ts';
@@ -26,8 +27,19 @@ export type { Change, SyncOutput } from '../job/move.ts';
 export type { JobFilter } from './jobs/list.ts';
 
 export type Accepted =
-  | { kind: 'accepted'; job: Job /** its host's mailbox was empty: wake the dispatcher */; wake: boolean }
-  | { kind: 'replayed'; job: Job }
+  | {
+      kind: 'accepted';
+      job: Job;
+      /** Its host's mailbox was empty: wake the dispatcher. */
+      wake: boolean;
+      /** The job that held its unique key, now to be canceled (`jobs/succession.ts`). */
+      replaces: string | null;
+    }
+  | { kind: 'replayed'; job: Job; attached: boolean }
+  /** Its unique key is held by this job, and the request is answered with it. */
+  | { kind: 'attached'; job: Job }
+  /** Its unique key is held by this job, and the request is refused. */
+  | { kind: 'duplicate'; job: Job }
   /** The idempotency key was used with another body. */
   | { kind: 'conflict'; id: string };
 
@@ -36,17 +48,18 @@ export interface JobStore {
    * Stores a new job durably, with its place in the host's mailbox; or finds what the idempotency key stands for.
    * @param options.hostPrint of its host as the caller saw it (`hosts/recall.ts`): nothing is stored where it has
    *   been changed or removed since; null or missing for any host
+   * @param options.onDuplicate what becomes of it if its unique key is held; `attach` where it is missing
    */
   accept(
     job: Job,
     idempotency?: Idempotency,
-    options?: { hostPrint?: string | null },
+    options?: AcceptOptions,
   ): Promise<Accepted | { kind: 'host_changed' }>;
   /** What `accept` would find under an idempotency key; null if nothing was accepted under it. */
   findAccepted(
     owner: string,
     idempotency: Idempotency,
-  ): Promise<Exclude<Accepted, { kind: 'accepted' }> | null>;
+  ): Promise<Extract<Accepted, { kind: 'replayed' | 'conflict' }> | null>;
   /**
    * Stores a job that somebody else started, to be followed from now on; or finds the one that stands for it.
    * @param hostPrint as for `accept`
@@ -82,8 +95,8 @@ export interface JobStore {
   counts(): Promise<Record<State, number>>;
   /** Redis' clock, by which all deadlines go; carried on by our own for up to a second. */
   now(): Promise<number>;
-  /** Ids whose first attempt should have started by now, or whose record may go. */
-  overdue(kind: 'deadlines' | 'expiring', limit: number): Promise<string[]>;
+  /** Ids whose first attempt should have started by now, whose record may go, or that wait for their unique key. */
+  overdue(kind: 'deadlines' | 'expiring' | 'succession', limit: number): Promise<string[]>;
   /** Removes a record; false while deliveries are under way. */
   remove(job: Job): Promise<boolean>;
 }
@@ -100,9 +113,17 @@ export function createJobStore(deps: {
 
   const now = createClock(redis);
 
-  async function replayed({ id, sameBody }: Taken) {
+  const lines = createLineStore(deps);
+
+  /** Not waited for by whoever moved the job before it: where this is not done, the sweep does it. */
+  async function letGo(id: string): Promise<void> {
+    const job = await getOne(redis, keys, id);
+    if (job && (await lines.letGo(job))) onFreed(job.host);
+  }
+
+  async function replayed({ id, sameBody, attached }: Taken) {
     const job = sameBody ? await getOne(redis, keys, id) : null;
-    return job ? { kind: 'replayed' as const, job } : { kind: 'conflict' as const, id };
+    return job ? { kind: 'replayed' as const, job, attached } : { kind: 'conflict' as const, id };
   }
 
   return {
@@ -110,7 +131,11 @@ export function createJobStore(deps: {
       const acceptance = await accept(redis, keys, job, idempotency, options);
       if (acceptance === 'host_changed') return { kind: 'host_changed' };
       if ('wake' in acceptance) return { kind: 'accepted', ...acceptance };
-      return replayed(acceptance.taken);
+      if ('taken' in acceptance) return replayed(acceptance.taken);
+      const holder = await getOne(redis, keys, acceptance.duplicateOf);
+      // Removed just now, and its key came free with it: looked at anew.
+      if (!holder) return { kind: 'host_changed' };
+      return { kind: options?.onDuplicate === 'reject' ? 'duplicate' : 'attached', job: holder };
     },
     async findAccepted(owner, idempotency) {
       const taken = await findAccepted(redis, keys, owner, idempotency);
@@ -136,6 +161,7 @@ export function createJobStore(deps: {
     async transition(job, from, to, change) {
       const states = typeof from === 'string' ? [from] : from;
       const moved = await transition(redis, keys, job, states, to, change);
+      if (moved.heir !== null) letGo(moved.heir).catch(() => undefined);
       if (!moved) return false;
       if (moved.told) onTold();
       if (moved.freed) onFreed(job.host);

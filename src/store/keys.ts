@@ -32,6 +32,12 @@ export function createKeys(prefix: string) {
     expiring: `${prefix}:jobs:expiring`,
     /** STRING: what was accepted under an `Idempotency-Key`; see `jobs/idempotency.ts`. */
     idempotency: (owner: string, digest: string) => `${prefix}:idempotency:${owner}:${digest}`,
+    /** HASH `holder`, `next`: the jobs of a unique key; see `jobs/line.ts`. */
+    line: (owner: string, digest: string) => `${prefix}:unique:${owner}:${digest}`,
+    /** ZSET id -> when to look: jobs that wait for the one that holds their unique key. */
+    succession: `${prefix}:jobs:succession`,
+    /** SET of digests of the idempotency keys under which a job was answered that others had made. */
+    jobAttached: (id: string) => `${prefix}:job:${id}:attached`,
     /** STREAM of all changes, bounded. */
     events: `${prefix}:events`,
     /** Channels on which changes are announced: what workers act on (a job waits, or runs), and everything else. */

@@ -6,6 +6,9 @@
  */
 import type { JobRequest } from '../job/record.ts';
 
+/** In a mailbox: may not start before another job is proven over, whenever that is (31 December 9999, in ms). */
+export const HELD_AT = 253_402_214_400_000;
+
 export function placeOf({ priority, id, created_by }: Pick<JobRequest, 'priority' | 'id' | 'created_by'>) {
   return `${priority}${id}:${created_by}`;
 }

@@ -15,6 +15,9 @@ import { createFeed } from '../store/feed.ts';
 import { createFollowed } from '../store/followed.ts';
 import { createHostStore } from '../store/hosts.ts';
 import { createInSlot } from '../store/in-slot.ts';
+import { createCancel } from '../store/jobs/cancel.ts';
+import { createLineStore } from '../store/jobs/line.ts';
+import { createSucceed } from '../store/jobs/succession.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
@@ -181,6 +184,12 @@ export async function startWorkers({
     rescue: createRescue({ jobs, mailbox, wake, contact, silence, log }),
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
     onSwept: vitals.swept,
+    succeed: createSucceed({
+      jobs,
+      lines: createLineStore(stored),
+      cancel: createCancel({ jobs, wake }),
+      wake,
+    }),
   });
   workers.push(delivery.deliverer.start());
   let watch: Watch | null = null;

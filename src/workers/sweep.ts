@@ -5,6 +5,7 @@
 import type { Logger } from 'pino';
 import type { Job } from '../job/record.ts';
 import type { Followed } from '../store/followed.ts';
+import type { Succeed } from '../store/jobs/succession.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Leases } from '../store/leases.ts';
 import type { Mailbox } from '../store/mailbox.ts';
@@ -36,13 +37,15 @@ export function createSweep(deps: {
   wake: Wake;
   deadline: Pick<Deadline, 'passedBeforeStart'>;
   rescue: Rescue;
+  /** Goes on with a job that waits for the one that holds its unique key. */
+  succeed: Succeed;
   sweepDeliveries: () => Promise<void>;
   /** A sweep has ended well. */
   onSwept: () => Promise<void>;
   owner: string;
   log: Logger;
 }): Sweep {
-  const { jobs, mailbox, followed, leases, wake, deadline, rescue, owner, log } = deps;
+  const { jobs, mailbox, followed, leases, wake, deadline, rescue, succeed, owner, log } = deps;
   let timer: NodeJS.Timeout | undefined;
   let sweeping: Promise<void> | null = null;
   let count = 0;
@@ -53,6 +56,7 @@ export function createSweep(deps: {
     const steps: Record<string, () => Promise<void>> = {
       wakeLate,
       passDeadlines,
+      goOnWithSuccession,
       removeExpired,
       deliveries: deps.sweepDeliveries,
       goOnWithRescue: rescue.goOn,
@@ -78,6 +82,10 @@ export function createSweep(deps: {
     for (const job of await overdue('deadlines')) {
       if (job.state === 'queued') await deadline.passedBeforeStart(job);
     }
+  }
+
+  async function goOnWithSuccession(): Promise<void> {
+    for (const id of await jobs.overdue('succession', BATCH)) await succeed(id);
   }
 
   async function removeExpired(): Promise<void> {

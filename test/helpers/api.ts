@@ -16,6 +16,7 @@ import { createFeed } from '../../src/store/feed.ts';
 import { createFollowed } from '../../src/store/followed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
 import { createCancel } from '../../src/store/jobs/cancel.ts';
+import { createLineStore } from '../../src/store/jobs/line.ts';
 import { createJobStore } from '../../src/store/jobs.ts';
 import { createKeys } from '../../src/store/keys.ts';
 import { createQueues } from '../../src/store/queues.ts';
@@ -77,6 +78,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     deliveries: createDeliveryStore({ redis, keys }),
     cancelJob: createCancel({ jobs, wake }),
     refuseCallback: async () => null,
+    lines: createLineStore({ redis, keys }),
     holdLimits: { perKey: 50, total: 100 },
     metrics,
     ...overrides,

@@ -7,6 +7,8 @@ import { createFollowed } from '../../src/store/followed.ts';
 import { createHostStore } from '../../src/store/hosts.ts';
 import { createCancel } from '../../src/store/jobs/cancel.ts';
 import { USUAL } from '../../src/store/jobs/codec.ts';
+import { createLineStore } from '../../src/store/jobs/line.ts';
+import { createSucceed } from '../../src/store/jobs/succession.ts';
 import { createJobStore } from '../../src/store/jobs.ts';
 import { createKeys } from '../../src/store/keys.ts';
 import { createLeases } from '../../src/store/leases.ts';
@@ -31,6 +33,8 @@ export async function openStores(redisUrl: string, options: { prefix?: string; s
     onTold: () => undefined,
     onFreed: (host) => void wake.dispatch(host).catch(() => undefined),
   });
+  const cancel = createCancel({ jobs, wake });
+  const lines = createLineStore(stored);
   return {
     redis,
     keys,
@@ -38,7 +42,9 @@ export async function openStores(redisUrl: string, options: { prefix?: string; s
     wake,
     schedules,
     jobs,
-    cancel: createCancel({ jobs, wake }),
+    cancel,
+    lines,
+    succeed: createSucceed({ jobs, lines, cancel, wake }),
     hosts: createHostStore({ ...stored, sealer, patterns: [] }),
     mailbox: createMailbox(stored),
     followed: createFollowed(stored),

@@ -107,7 +107,6 @@ const CASES: Case[] = [
   submitting('a misspelt field', { command: undefined, comand: 'true' }, 400, 'unknown_field', 'comand'),
   submitting('a field of the record', { state: 'succeeded' }, 400, 'unknown_field', 'state'),
   submitting('an owner', { created_by: 'admin' }, 400, 'unknown_field', 'created_by'),
-  submitting('a unique key', { unique_key: 'k' }, 422, 'not_supported_yet', 'unique_key'),
   bad('no attempt at all', { retry: { max_attempts: 0 } }, 'retry.max_attempts'),
   bad('attempts for ever', { retry: { max_attempts: 21 } }, 'retry.max_attempts'),
   bad(
@@ -131,13 +130,11 @@ const CASES: Case[] = [
     'unknown_field',
     'retry.attempts',
   ),
-  submitting(
-    'the default on_duplicate',
-    { on_duplicate: 'attach' },
-    422,
-    'not_supported_yet',
-    'on_duplicate',
-  ),
+  bad('an empty unique key', { unique_key: '' }, 'unique_key'),
+  bad('a unique key beyond 255 characters', { unique_key: 'k'.repeat(256) }, 'unique_key'),
+  bad('a unique key that no text can hold', { unique_key: 'a\0b' }, 'unique_key'),
+  bad('an unknown on_duplicate', { unique_key: 'k', on_duplicate: 'ignore' }, 'on_duplicate'),
+  bad('an on_duplicate of nothing', { on_duplicate: 'attach' }, 'on_duplicate'),
   submitting('an unknown host', { target_server: 'nobody' }, 422, 'target_unknown', 'target_server'),
   submitting(
     'an unregistered address',

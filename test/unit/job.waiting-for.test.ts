@@ -34,10 +34,11 @@ interface Given {
   job?: Partial<Job>;
   health?: Partial<HostHealth>;
   queue?: Partial<HostQueue>;
+  replaced?: Job;
   host?: Partial<NonNullable<Standing['host']>> | null;
 }
 
-function look({ job = {}, health = {}, queue = {}, host = {} }: Given) {
+function look({ job = {}, health = {}, queue = {}, host = {}, replaced }: Given) {
   const one = someJob({ state: 'queued', host: 'web1', created_at: NOW - 60 * SECOND, ...job });
   const standing: Standing = {
     now: NOW,
@@ -45,6 +46,7 @@ function look({ job = {}, health = {}, queue = {}, host = {} }: Given) {
     host: host && { name: 'web1', max_requests: 4, max_jobs: null, rate: null, ...host },
     health: { ...UP, ...health },
     queue: { ...FREE, ...queue },
+    replaced,
   };
   const what = waitingFor(one, standing);
   return { what, words: inWords(what, one, standing), since: waitingSince(what, standing), one, standing };
@@ -79,6 +81,32 @@ const CASES: { what: string; given: Given; waits: (typeof WAITING_FOR)[number]; 
     waits: 'next_attempt',
     words: /^It starts again, as attempt 2 of 3, 2026-11-22T03:00:04Z \(in 4 s\): accepted\.$/,
   },
+  ...(
+    [
+      ['running', {}, /^It replaces job_X, which is running on web2: this one starts once .*\.$/],
+      [
+        'canceling',
+        { cancel_requested_at: NOW - 5 * SECOND },
+        /^It replaces job_X, which is canceling on web2 \(since 2026-11-22T02:59:55Z \(5 s ago\)\): /,
+      ],
+      [
+        'lost',
+        { outcome: outcome('silent'), cancel: { signal: 'TERM', grace_seconds: 1, reason: null } },
+        /^It replaces job_X, which is lost: its cancel is owed to web2, and this one starts once /,
+      ],
+      ['lost', { outcome: outcome('forgotten') }, /which is lost: it may still run on web2, and /],
+      ['canceled', { outcome: outcome('canceled', { proof: 'none' }) }, /cannot prove that it is gone: /],
+      ['canceled', { outcome: outcome('canceled') }, /^It replaces job_X, which is over: /],
+    ] as const
+  ).map(([state, fields, words]) => ({
+    what: `a job that replaces one that is ${state} (${words.source})`,
+    given: {
+      replaced: someJob({ id: 'job_X', host: 'web2', state, ...fields }),
+      health: { status: 'down' as const },
+    },
+    waits: 'replaced_job' as const,
+    words,
+  })),
   {
     what: 'a job behind others',
     given: { queue: { ahead: 12, waiting: 20 } },

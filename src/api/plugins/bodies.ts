@@ -23,9 +23,7 @@ export function acceptJsonBodies(app: Api): void {
   });
 
   app.addHook('preValidation', async (request: FastifyRequest, _reply: FastifyReply) => {
-    const { bodyOptional, notYet } = request.routeOptions.config;
-    if (request.body === undefined && bodyOptional) request.body = {};
-    refuseNotYet(request.body, notYet ?? []);
+    if (request.body === undefined && request.routeOptions.config.bodyOptional) request.body = {};
   });
 }
 
@@ -34,15 +32,6 @@ function refuseCoding(request: FastifyRequest): SluiceError | null {
   const charset = /charset="?([^\s;"]+)/i.exec(request.headers['content-type'] ?? '')?.[1] ?? 'utf-8';
   if (coding.toLowerCase() === 'identity' && charset.toLowerCase() === 'utf-8') return null;
   return new SluiceError('unsupported_media_type', 'the body must be UTF-8 and not compressed');
-}
-
-function refuseNotYet(body: unknown, fields: readonly string[]): void {
-  if (typeof body !== 'object' || body === null) return;
-  const field = fields.find((name) => Object.hasOwn(body, name));
-  if (field === undefined) return;
-  throw new SluiceError('not_supported_yet', `${field} is not supported yet; leave it out`, {
-    fields: { field },
-  });
 }
 
 function invalidJson(detail: string): SluiceError {

@@ -2,22 +2,41 @@
  * Accepting a job: record, indexes, idempotency key and the place in its host's mailbox, in one script. After
  * it the job cannot be forgotten; a missing wake-up is only late, because the host is armed.
  */
-import { type Job, type JobProgress, type JobRequest, NOT_STARTED } from '../../job/record.ts';
+import {
+  type Job,
+  type JobProgress,
+  type JobRequest,
+  NOT_STARTED,
+  type OnDuplicate,
+} from '../../job/record.ts';
 import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
-import { placeOf } from '../places.ts';
+import { HELD_AT, placeOf } from '../places.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
 import { encodeRequest } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
-import { CLAIMED_LUA, claimOf, digestOf, type Idempotency, type Taken, takenBy } from './idempotency.ts';
+import {
+  attachedClaimOf,
+  CLAIMED_LUA,
+  claimOf,
+  digestOf,
+  type Idempotency,
+  type Taken,
+  takenBy,
+} from './idempotency.ts';
+import { lastIn, lineOf } from './line.ts';
 
 /**
  * KEYS 1 job 2 request 3 idempotency key (or the job's own key where there is none) 4 mailbox 5 armed
  *      6-9 indexes (all, owner, host, state) 10 deadlines 11 stream of events 12 the host's configuration
+ *      of jobs with a unique key only: 13 its line 14 the succession 15 what requests the last in the line was attached to
  * ARGV 1 id 2 request 3 host 4 owner 5 not_before or 0 6 start deadline in ms 7 what claims the key or "" 8 channel
  *      9 place 10 the print of the host's configuration as the caller saw it, or ""
- * Returns {-1} where it is another; {1, wake} when accepted; {0, its text} when the idempotency key is taken.
+ *      of jobs with a unique key only: 11 on_duplicate 12 who was last in the line, or "" 13 what claims the key for it
+ *      14 the digest of the key
+ * Returns {-1} where it is another, {-2} where another one is last in the line; {1, wake} when accepted; {0, its text} when
+ * the idempotency key is taken; {2} when the unique key is.
  */
 const acceptScript = defineScript(`${CLAIMED_LUA}${EVENT_LUA}
 -- Its own first run, whose reply was lost with the connection: ids are new for every request.
@@ -26,19 +45,38 @@ local taken = ARGV[7] ~= '' and claimed(KEYS[3])
 if taken then return {0, taken} end
 -- Changed since the caller looked, who may have been refused, or removed: its mailbox would be nobody's.
 if ARGV[10] ~= '' and redis.sha1hex(redis.call('GET', KEYS[12]) or '') ~= ARGV[10] then return {-1} end
+local now = clock()
+local due = math.max(now, tonumber(ARGV[5]))
+local why = 'accepted'
+if KEYS[13] then
+  local seen = redis.call('HMGET', KEYS[13], 'holder', 'next')
+  local before = seen[2] or seen[1]
+  if (before or '') ~= ARGV[12] then return {-2} end
+  if before and ARGV[11] ~= 'replace' then
+    if ARGV[11] == 'attach' and ARGV[7] ~= '' then
+      redis.call('SET', KEYS[3], ARGV[13])
+      redis.call('SADD', KEYS[15], ARGV[14])
+    end
+    return {2}
+  end
+  redis.call('HSET', KEYS[13], before and 'next' or 'holder', ARGV[1])
+  if before then
+    -- Both are looked at from here on: this one until it may start, and one that came next before it, to be canceled.
+    due, why = ${HELD_AT}, 'replaces ' .. before
+    redis.call('ZADD', KEYS[14], now, ARGV[1], now, before)
+  end
+end
 if ARGV[7] ~= '' then
   redis.call('SET', KEYS[3], ARGV[7])
 end
-local now = clock()
-local due = math.max(now, tonumber(ARGV[5]))
 redis.call('SET', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[1], 'state', 'queued', 'version', 1, 1, event_text('queued', now, 'accepted'))
+redis.call('HSET', KEYS[1], 'state', 'queued', 'version', 1, 1, event_text('queued', now, why))
 for i = 6, 9 do redis.call('ZADD', KEYS[i], 0, ARGV[1]) end
 redis.call('ZADD', KEYS[10], now + ARGV[6], ARGV[1])
 redis.call('ZADD', KEYS[4], due, ARGV[9])
 local armed = tonumber(redis.call('ZSCORE', KEYS[5], ARGV[3]) or 'inf')
 local wake = 0
-if due < armed then
+if due < armed and due < ${HELD_AT} then
   redis.call('ZADD', KEYS[5], due, ARGV[3])
   wake = 1
 end
@@ -48,51 +86,80 @@ redis.call('PUBLISH', ARGV[8], cjson.encode({ARGV[1], 1, 'queued', ARGV[3], ARGV
 return {1, wake}
 `);
 
-export type Acceptance = { job: Job; wake: boolean } | { taken: Taken } | 'host_changed';
+export type Acceptance =
+  | { job: Job; wake: boolean /** The job in place of which it was accepted. */; replaces: string | null }
+  | { taken: Taken }
+  /** The last one in the line of its unique key. */
+  | { duplicateOf: string }
+  | 'host_changed';
+
+export interface AcceptOptions {
+  /** See `JobStore.accept`. */
+  hostPrint?: string | null;
+  onDuplicate?: OnDuplicate;
+}
 
 export async function accept(
   redis: Redis,
   keys: Keys,
   job: Job,
   idempotency?: Idempotency,
-  { hostPrint = null }: { hostPrint?: string | null } = {},
+  { hostPrint = null, onDuplicate = 'attach' }: AcceptOptions = {},
 ): Promise<Acceptance> {
   const { id, host, created_by: owner } = job;
-  const request = { ...requestOf(job), ...(idempotency && { idempotency: digestOf(idempotency.key) }) };
-  const claim = idempotency ? keys.idempotency(owner, digestOf(idempotency.key)) : keys.job(id);
-  const reply = (await acceptScript(
-    redis,
-    [
-      keys.job(id),
-      keys.jobRequest(id),
-      claim,
-      keys.mailbox(host),
-      keys.armed,
-      keys.jobsAll,
-      keys.jobsByOwner(owner),
-      keys.jobsByHost(host),
-      keys.jobsByState('queued'),
-      keys.deadlines,
-      keys.events,
-      keys.host(host),
-    ],
-    [
-      id,
-      encodeRequest(request),
-      host,
-      owner,
-      request.not_before ?? 0,
-      request.start_deadline_seconds * 1000,
-      idempotency ? claimOf(id, idempotency.fingerprint) : '',
-      channelOf(keys, 'queued'),
-      placeOf(request),
-      hostPrint ?? '',
-    ],
-  )) as [1, number] | [0, string] | [-1];
-  if (reply[0] === -1) return 'host_changed';
-  return reply[0] === 1
-    ? { job: { ...job, ...request, state: 'queued', version: 1 }, wake: reply[1] === 1 }
-    : { taken: takenBy(reply[1], idempotency?.fingerprint ?? '') };
+  const digest = idempotency ? digestOf(idempotency.key) : '';
+  const print = idempotency?.fingerprint ?? '';
+  const request = { ...requestOf(job), ...(idempotency && { idempotency: digest }) };
+  const line = lineOf(keys, job);
+  const touched = [
+    keys.job(id),
+    keys.jobRequest(id),
+    idempotency ? keys.idempotency(owner, digest) : keys.job(id),
+    keys.mailbox(host),
+    keys.armed,
+    keys.jobsAll,
+    keys.jobsByOwner(owner),
+    keys.jobsByHost(host),
+    keys.jobsByState('queued'),
+    keys.deadlines,
+    keys.events,
+    keys.host(host),
+  ];
+  const said = [
+    id,
+    encodeRequest(request),
+    host,
+    owner,
+    request.not_before ?? 0,
+    request.start_deadline_seconds * 1000,
+    idempotency ? claimOf(id, print) : '',
+    channelOf(keys, 'queued'),
+    placeOf(request),
+    hostPrint ?? '',
+  ];
+  for (;;) {
+    const before = line === null ? null : await lastIn(redis, line);
+    if (line !== null) {
+      // The names of keys are told beforehand: where another job came into the line meanwhile, they are told anew.
+      touched.splice(12, 3, line, keys.succession, keys.jobAttached(before ?? id));
+      said.splice(10, 4, onDuplicate, before ?? '', before ? attachedClaimOf(before, print) : '', digest);
+    }
+    const reply = (await acceptScript(redis, touched, said)) as [1, number] | [0, string] | [-1] | [-2] | [2];
+    switch (reply[0]) {
+      case 1:
+        return {
+          job: { ...job, ...request, state: 'queued', version: 1 },
+          wake: reply[1] === 1,
+          replaces: before,
+        };
+      case 0:
+        return { taken: takenBy(reply[1], print) };
+      case 2:
+        return { duplicateOf: before as string };
+      case -1:
+        return 'host_changed';
+    }
+  }
 }
 
 const PROGRESS: Record<keyof JobProgress, unknown> = { ...NOT_STARTED, state: null, version: null };

@@ -17,10 +17,13 @@ export interface Idempotency {
 export interface Taken {
   id: string;
   sameBody: boolean;
+  /** The job was there already, under the same unique key: the request was answered with it. */
+  attached: boolean;
 }
 
 /** So much of a fingerprint tells two bodies apart, and leaves text and id the 44 bytes that Redis keeps in one piece. */
 const PRINT_LENGTH = 13;
+const ATTACHED = 'attached';
 
 /** Lua: `claimed(key)`, the text under an idempotency key; false if nothing was accepted under it. */
 export const CLAIMED_LUA = `
@@ -53,10 +56,15 @@ export function claimOf(id: string, fingerprint: string): string {
   return `${fingerprint.slice(0, PRINT_LENGTH)} ${id}`;
 }
 
+/** The text that claims a key for a job that another request had made. */
+export function attachedClaimOf(id: string, fingerprint: string): string {
+  return `${claimOf(id, fingerprint)} ${ATTACHED}`;
+}
+
 /** @param fingerprint of the body that came now */
 export function takenBy(text: string, fingerprint: string): Taken {
-  const [print, id = ''] = text.split(' ');
-  return { id, sameBody: print === fingerprint.slice(0, PRINT_LENGTH) };
+  const [print, id = '', how] = text.split(' ');
+  return { id, sameBody: print === fingerprint.slice(0, PRINT_LENGTH), attached: how === ATTACHED };
 }
 
 export function digestOf(key: string): string {

@@ -4,6 +4,7 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { Change } from '../../job/move.ts';
+import { isProvenOver } from '../../job/proven-over.ts';
 import { type Job, launchToken } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
 import { channelOf } from '../feed.ts';
@@ -14,6 +15,7 @@ import { defineScript } from '../script.ts';
 import { encodeProgress } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
 import { glancedAt } from './glance.ts';
+import { LEAVE_LUA, lineOf } from './line.ts';
 import { tailsPrefix } from './read.ts';
 
 /** How long a record is kept after its end, in ms. */
@@ -31,22 +33,29 @@ const FOLLOWED = new Set<State>(['running', 'unreachable', 'canceling', 'lost'])
 /**
  * KEYS 1 job 2 its further events 3 stream 4 mailbox 5 armed 6 followed 7 hosts with followed jobs 8 deadlines
  *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 ready 15 turns 16 active jobs of the host
- *      17 index of the new state 18.. index of each state in `from`
+ *      17 index of the new state 18.. index of each state in `from`, then, of jobs with a unique key only, its line and
+ *      the succession
  * ARGV 1 what to do, as JSON 2-3 tails 4-5 output (bytes)
- * Returns false if the job is in none of `from` or in another attempt, else {version, 1 if to be told, 1 if another
- * job of its host may start for it}.
+ * Returns false if the job is in none of `from`, in another attempt, or to be started while another one holds its unique
+ * key; else {version, 1 if to be told, 1 if another job of its host may start for it, the id of the one that holds its
+ * unique key from now on, or ""}.
  */
-const transitionScript = defineScript(`${EVENT_LUA}${PLACES_LUA}
+const transitionScript = defineScript(`${EVENT_LUA}${PLACES_LUA}${LEAVE_LUA}
 local p = cjson.decode(ARGV[1])
 local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move', 'version')
 -- This very move, made before: its reply was lost with the connection, and the client sent it again.
-if seen[3] == p.move then return {tonumber(seen[4]), 0, 0} end
+if seen[3] == p.move then return {tonumber(seen[4]), 0, 0, ''} end
 if tonumber(seen[2] or 0) ~= p.attempt then return false end
 local old
 for i, state in ipairs(p.from) do
   if state == seen[1] then old = KEYS[17 + i] end
 end
 if not old then return false end
+local line, succession = KEYS[18 + #p.from], KEYS[19 + #p.from]
+if line and p.to == 'dispatching' then
+  redis.call('HSETNX', line, 'holder', p.id)
+  if redis.call('HGET', line, 'holder') ~= p.id then return false end
+end
 
 local now = clock()
 local version = tonumber(seen[4]) + 1
@@ -104,6 +113,7 @@ if p.over then
     redis.call('EXPIRE', KEYS[13], ${OUTPUT_SECONDS})
   end
 end
+local heir = line and p.proven_over and leave_line(line, succession, p.id, now) or ''
 local told = not p.untold and ((p.over and p.callback) or redis.call('EXISTS', KEYS[11]) == 1)
 if told then
   local hash = redis.call('HGETALL', KEYS[1])
@@ -112,7 +122,7 @@ end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
   'host', p.host, 'owner', p.owner, 'type', p.type)
 redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
-return {version, told and 1 or 0, freed}
+return {version, told and 1 or 0, freed, heir}
 `);
 
 export async function transition(
@@ -122,8 +132,9 @@ export async function transition(
   from: readonly State[],
   to: State,
   change: Change,
-): Promise<{ job: Job; told: boolean; freed: boolean } | false> {
+): Promise<{ job: Job; told: boolean; freed: boolean; heir: string | null } | false> {
   const { id, host } = job;
+  const line = lineOf(keys, job);
   const reply = (await transitionScript(
     redis,
     [
@@ -145,6 +156,7 @@ export async function transition(
       keys.activeJobs(host),
       keys.jobsByState(to),
       ...from.map((state) => keys.jobsByState(state)),
+      ...(line === null ? [] : [line, keys.succession]),
     ],
     [
       JSON.stringify(instructions(job, from, to, change, channelOf(keys, to))),
@@ -153,10 +165,11 @@ export async function transition(
       change.output?.stdout ?? '',
       change.output?.stderr ?? '',
     ],
-  )) as [number, number, number] | null;
+  )) as [number, number, number, string] | null;
   if (!reply) return false;
-  const [version, told, freed] = reply;
-  return { job: moved(job, to, change, version), told: told === 1, freed: freed === 1 };
+  const [version, told, freed, heir] = reply;
+  const flags = { told: told === 1, freed: freed === 1, heir: heir === '' ? null : heir };
+  return { job: moved(job, to, change, version), ...flags };
 }
 
 /** The job as the caller had it, with the change: what was noted of it meanwhile is in its record only. */
@@ -192,6 +205,7 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     deadline: to === 'queued' && (change.attempt ?? job.attempt) <= 1 && startDeadline(job),
     next_poll_at: next_poll_at ?? false,
     over: isOver(to),
+    proven_over: isProvenOver({ state: to, outcome: change.outcome ?? job.outcome }),
     callback: job.callback_url !== null,
     tails: tails !== undefined && tailsPrefix(job, to),
     output: output !== undefined,

@@ -5,6 +5,7 @@ import type { Standing } from '../../../job/waiting-for.ts';
 import { Explanation, explanationOf } from '../../../protocol/explanation.ts';
 import type { ReadQueue } from '../../../store/explain.ts';
 import type { HostStore } from '../../../store/hosts.ts';
+import type { LineStore } from '../../../store/jobs/line.ts';
 import type { JobStore } from '../../../store/jobs.ts';
 import { visible } from '../../access.ts';
 import type { Api } from '../../instance.ts';
@@ -14,9 +15,10 @@ export interface ExplainDeps {
   jobs: Pick<JobStore, 'get' | 'events'>;
   hosts: Pick<HostStore, 'get' | 'health'>;
   readQueue: ReadQueue;
+  lines: Pick<LineStore, 'read'>;
 }
 
-export function explainRoute(app: Api, { jobs, hosts, readQueue }: ExplainDeps): void {
+export function explainRoute(app: Api, { jobs, hosts, readQueue, lines }: ExplainDeps): void {
   app.get(
     `${JOB_PATH}/explain`,
     {
@@ -43,13 +45,21 @@ export function explainRoute(app: Api, { jobs, hosts, readQueue }: ExplainDeps):
   );
 
   async function standingOf(job: Job): Promise<Standing> {
-    const [config, health, events] = await Promise.all([
+    const [config, health, events, replaced] = await Promise.all([
       hosts.get(job.host),
       hosts.health(job.host),
       jobs.events(job.id),
+      replacedBy(job),
     ]);
     const rate = config && rateOf(config, health.agent);
     const last = events.at(-1) ?? { at: job.created_at, why: job.state };
-    return { last, health, host: config && { ...config, rate }, ...(await readQueue(job, rate)) };
+    return { last, health, replaced, host: config && { ...config, rate }, ...(await readQueue(job, rate)) };
+  }
+
+  /** The job that it waits for; undefined where it holds its unique key itself, or has none. */
+  async function replacedBy(job: Job): Promise<Job | null | undefined> {
+    if (job.state !== 'queued' || job.unique_key === null) return undefined;
+    const { holder } = await lines.read(job);
+    return holder === null || holder === job.id ? undefined : jobs.get(holder);
   }
 }

@@ -18,6 +18,10 @@ export function checkBody(body: SubmitBody): void {
   for (const field of ['env', 'secret_env'] as const) checkEnvironment(field, body[field] ?? {});
   checkLabels(body.labels ?? {});
   const twice = Object.keys(body.env ?? {}).find((name) => Object.hasOwn(body.secret_env ?? {}, name));
+  checkText('unique_key', body.unique_key ?? '');
+  if (body.on_duplicate !== undefined && typeof body.unique_key !== 'string') {
+    refuse('on_duplicate', 'needs a unique_key');
+  }
   if (twice !== undefined) refuse(`secret_env.${twice}`, 'is in env too');
 }
 
@@ -60,7 +64,7 @@ export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'se
       on_ambiguous_start: body.on_ambiguous_start,
       leftovers: body.leftovers,
       retry: body.retry && body.retry.max_attempts > 1 ? body.retry : null,
-      unique_key: null,
+      unique_key: body.unique_key ?? null,
       callback_url: body.callback_url ?? null,
       created_by: from.caller,
       created_at,

@@ -5,7 +5,7 @@
 import { SluiceError } from '../../../job/errors.ts';
 import type { AgentFacts, HostConfig } from '../../../job/host.ts';
 import type { Capability } from '../../../protocol/agent.ts';
-import { type ApiKey, mayRunAs, mayUseHost } from '../../../store/api-keys.ts';
+import { type ApiKey, hasScope, mayRunAs, mayUseHost } from '../../../store/api-keys.ts';
 import type { SubmitBody } from './submit.schema.ts';
 
 /** @throws SluiceError forbidden with the field at fault */
@@ -57,6 +57,18 @@ function canDo(agent: AgentFacts, launcher: boolean, capability: Capability): bo
   if (capability === 'secret_env') return false;
   if (capability === 'tmux' || capability === 'timeout') return true;
   return launcher;
+}
+
+/**
+ * A job is replaced by canceling it.
+ * @throws SluiceError forbidden with the field at fault
+ */
+export function checkReplace(caller: ApiKey, { on_duplicate }: SubmitBody): void {
+  if (on_duplicate !== 'replace' || hasScope(caller, 'jobs:cancel')) return;
+  forbid(
+    'on_duplicate',
+    `the API key ${caller.name} may not cancel jobs (jobs:cancel), so it may not replace one`,
+  );
 }
 
 /** Nobody registered it, and a gateway carries no token to an address that a caller made up. */

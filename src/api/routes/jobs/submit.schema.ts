@@ -1,6 +1,6 @@
 /** The body of `POST /v1/jobs`. Lengths here are in characters; those in bytes are checked beside it. */
 import Type, { type Static } from 'typebox';
-import { MODES } from '../../../job/record.ts';
+import { MODES, ON_DUPLICATE, type OnDuplicate } from '../../../job/record.ts';
 import {
   LONGEST_BACKOFF_SECONDS,
   MAX_ATTEMPTS,
@@ -12,9 +12,6 @@ import {
 import { ENV_NAME, USER_NAME } from '../../../protocol/agent.ts';
 
 const YEAR_SECONDS = 31_536_000;
-
-/** Fields of the contract that this gateway does not do yet. */
-export const NOT_YET = ['unique_key', 'on_duplicate'] as const;
 
 /** In bytes of UTF-8. */
 export const COMMAND_BYTES = 65_536;
@@ -139,6 +136,22 @@ export const SubmitBody = Type.Object(
       description: 'Higher first, among the jobs of the same host.',
     }),
     labels: Type.Optional(Labels),
+    unique_key: optionalText(
+      'At most one job with this key may be at work, of those that API keys of the same name made. A job holds it ' +
+        'from its acceptance until it is proven over.',
+      { maxLength: 255 },
+    ),
+    // Without a default, which would become part of the body that an Idempotency-Key stands for.
+    on_duplicate: Type.Optional(
+      Type.Unsafe<OnDuplicate>({
+        type: 'string',
+        enum: [...ON_DUPLICATE],
+        description:
+          'Where the `unique_key` is held: `attach` (so without this field) answers with the job that holds it, whatever ' +
+          'this body says, and `"attached":true`; `reject` answers 409 `unique_key_in_use`; `replace` cancels that job, and this one ' +
+          'starts once it is proven over (needs `jobs:cancel`).',
+      }),
+    ),
     on_ambiguous_start: Type.Unsafe<'lose' | 'retry'>({
       type: 'string',
       enum: ['lose', 'retry'],

@@ -10,6 +10,7 @@ import { isOver } from '../../../job/states.ts';
 import { JobView, jobView } from '../../../protocol/job-view.ts';
 import type { HostStore } from '../../../store/hosts.ts';
 import type { Idempotency } from '../../../store/jobs/idempotency.ts';
+import type { Succeed } from '../../../store/jobs/succession.ts';
 import type { Accepted, JobStore } from '../../../store/jobs.ts';
 import type { Wake } from '../../../store/queues.ts';
 import type { Sealer } from '../../../store/sealing.ts';
@@ -22,9 +23,9 @@ import { createStoreClock } from '../../store-clock.ts';
 import type { Waits } from '../../waiting.ts';
 import { type CallbackDeps, checkCallback } from './callback.ts';
 import { checkBody, createOrders } from './order.ts';
-import { asksOfAgent, checkAgent, checkGrants, targetUnknown } from './permission.ts';
+import { asksOfAgent, checkAgent, checkGrants, checkReplace, targetUnknown } from './permission.ts';
 import { showJob } from './show.ts';
-import { NOT_YET, SubmitBody, SubmitHeaders } from './submit.schema.ts';
+import { SubmitBody, SubmitHeaders } from './submit.schema.ts';
 
 type SubmitRequest = FastifyRequest<{ Body: SubmitBody }>;
 
@@ -33,6 +34,8 @@ export interface SubmitDeps extends CallbackDeps {
   hosts: Pick<HostStore, 'remembered' | 'see' | 'health'>;
   wake: Pick<Wake, 'dispatch'>;
   sealer: Pick<Sealer, 'seal' | 'pepper'>;
+  /** Goes on with a job that waits for the one that holds its unique key. */
+  succeed: Succeed;
   waits: Waits;
   holds: Holds;
 }
@@ -44,13 +47,14 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
   app.post(
     '/v1/jobs',
     {
-      config: { scope: 'jobs:submit', audit: 'job.submit', notYet: NOT_YET },
+      config: { scope: 'jobs:submit', audit: 'job.submit' },
       schema: {
         tags: ['Jobs'],
         summary: 'Run a command on a host',
         description:
           'Answers 202 once the job is durable. `Prefer: wait=N` (60 s at most) holds the reply until the job is ' +
-          'over (200) or the time has passed (202). `Idempotency-Key` makes a repetition answer with the first job.',
+          'over (200) or the time has passed (202). `Idempotency-Key` makes a repetition answer with the first job. ' +
+          'With a `unique_key` that is held, 409 `unique_key_in_use` or the job that holds it, as `on_duplicate` says.',
         headers: SubmitHeaders,
         body: SubmitBody,
         response: { 200: JobView, 202: JobView },
@@ -60,6 +64,7 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       const { body, caller } = request;
       request.audited.target_server = body.target_server;
       checkBody(body);
+      checkReplace(caller, body);
       const idempotency = idempotencyOf(request);
       // Before the checks: a repetition is answered with its job even if it would be refused by now.
       const earlier = idempotency && (await jobs.findAccepted(caller.name, idempotency));
@@ -84,7 +89,8 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
         caller: request.caller.name,
         traceparent: traceparent(request),
       });
-      const accepted = await jobs.accept(job, idempotency ?? undefined, { hostPrint: print });
+      const onDuplicate = request.body.on_duplicate ?? 'attach';
+      const accepted = await jobs.accept(job, idempotency ?? undefined, { hostPrint: print, onDuplicate });
       if (accepted.kind !== 'host_changed') return accepted;
       seen = null;
     }
@@ -107,15 +113,24 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
   }
 
   async function answer(request: SubmitRequest, reply: FastifyReply, accepted: Accepted) {
-    if (accepted.kind === 'conflict') throw keyReused(accepted.id);
+    const { kind } = accepted;
+    if (kind === 'conflict') throw keyReused(accepted.id);
     const { id, host } = accepted.job;
-    if (accepted.kind === 'replayed') reply.header('idempotency-replayed', 'true');
-    else if (accepted.wake) wakeDispatcher(request, host);
-    Object.assign(request.audited, { job: id, host, replayed: accepted.kind === 'replayed' });
+    Object.assign(request.audited, { job: id, host, replayed: kind === 'replayed' });
+    if (kind === 'duplicate') throw uniqueKeyInUse(accepted.job);
+    if (kind === 'replayed') reply.header('idempotency-replayed', 'true');
+    if (kind === 'accepted' && accepted.wake) wakeDispatcher(request, host);
+    if (kind === 'accepted' && accepted.replaces !== null) {
+      request.audited.replaces = accepted.replaces;
+      await replace(request, id, accepted.replaces);
+    }
+    const attached = kind === 'attached' || (kind === 'replayed' && accepted.attached);
+    if (attached) request.audited.attached = true;
 
     const settled = await waitAsPreferred(request, reply, accepted.job);
     reply.header('location', `/v1/jobs/${settled.id}`).header('etag', `"${settled.version}"`);
-    return reply.code(isOver(settled.state) ? 200 : 202).send(await showSafely(request, settled));
+    const view = await showSafely(request, settled);
+    return reply.code(isOver(settled.state) ? 200 : 202).send(attached ? { ...view, attached } : view);
   }
 
   function idempotencyOf({ headers, body }: SubmitRequest): Idempotency | null {
@@ -128,6 +143,17 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
     wake.dispatch(host).catch((error: Error) => {
       request.log.warn({ event: 'job.wake.failed', host, reason: error.message }, 'left to the sweep');
     });
+  }
+
+  /** The job before it is canceled; where that fails, or this process dies, the sweep does it. */
+  async function replace(request: FastifyRequest, id: string, before: string): Promise<void> {
+    try {
+      await deps.succeed(before);
+      await deps.succeed(id);
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      request.log.warn({ event: 'job.replace.failed', job: id, reason }, 'left to the sweep');
+    }
   }
 
   async function waitAsPreferred(request: FastifyRequest, reply: FastifyReply, job: Job): Promise<Job> {
@@ -169,6 +195,12 @@ function keyReused(id: string): SluiceError {
   const detail = `the Idempotency-Key belongs to ${id}, which was asked for with another body`;
   return new SluiceError('idempotency_key_reused', detail, {
     fields: { field: 'Idempotency-Key', job_id: id },
+  });
+}
+
+function uniqueKeyInUse({ id, state }: Job): SluiceError {
+  return new SluiceError('unique_key_in_use', `the unique_key is held by ${id}, which is ${state}`, {
+    fields: { field: 'unique_key', job_id: id },
   });
 }
 
