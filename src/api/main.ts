@@ -141,11 +141,11 @@ export async function startApi({
     slots: createSlotStore(stored),
     budget: createBudget({ ...stored, onWait: (what) => metrics.onLimited('rate', what) }),
     readQueue: createReadQueue(stored),
+    lines: createLineStore(stored),
     followed: createFollowed(stored),
     refuseCallback: createUrlCheck({ rules, isAgentAddress: (address) => hosts.isAgentAddress(address) }),
   });
 
-    lines: createLineStore(stored),
   points.app(app);
   metrics.watch(createVitals(stored).read);
 

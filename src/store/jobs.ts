@@ -161,10 +161,10 @@ export function createJobStore(deps: {
     async transition(job, from, to, change) {
       const states = typeof from === 'string' ? [from] : from;
       const moved = await transition(redis, keys, job, states, to, change);
-      if (moved.heir !== null) letGo(moved.heir).catch(() => undefined);
       if (!moved) return false;
       if (moved.told) onTold();
       if (moved.freed) onFreed(job.host);
+      if (moved.heir !== null) letGo(moved.heir).catch(() => undefined);
       return moved.job;
     },
     note: (job, progress) => note(redis, keys, job, progress),

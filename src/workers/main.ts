@@ -181,15 +181,15 @@ export async function startWorkers({
   const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, points, onAttempted, log });
   const sweep = createSweep({
     ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
-    rescue: createRescue({ jobs, mailbox, wake, contact, silence, log }),
-    sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
-    onSwept: vitals.swept,
     succeed: createSucceed({
       jobs,
       lines: createLineStore(stored),
       cancel: createCancel({ jobs, wake }),
       wake,
     }),
+    rescue: createRescue({ jobs, mailbox, wake, contact, silence, log }),
+    sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
+    onSwept: vitals.swept,
   });
   workers.push(delivery.deliverer.start());
   let watch: Watch | null = null;
