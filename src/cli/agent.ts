@@ -12,10 +12,11 @@ export interface AgentCommandOptions {
   policy?: string;
   cgroup?: string;
   maxJobs?: number;
+  maxOutput?: string;
 }
 
 export async function serveAgent(options: AgentCommandOptions): Promise<void> {
-  const { listen, data, tokenFile, policy, cgroup, maxJobs } = options;
+  const { listen, data, tokenFile, policy, cgroup, maxJobs, maxOutput } = options;
   const stopping = listenForStop();
   try {
     const agent = await startAgent({
@@ -25,6 +26,7 @@ export async function serveAgent(options: AgentCommandOptions): Promise<void> {
       ...(policy !== undefined && { policyFile: policy }),
       ...(cgroup !== undefined && { cgroup }),
       ...(maxJobs !== undefined && { maxJobs }),
+      ...(maxOutput !== undefined && { maxOutput }),
       log: createJsonLog((line) => process.stderr.write(line)),
     });
     console.log(`listening ${agent.address} fingerprint ${agent.fingerprint}`);

@@ -20,11 +20,11 @@ interface HostRow {
   rate_in_force: HostRate | null;
 }
 
-export async function listHosts(options: { json?: boolean }): Promise<void> {
+export async function listHosts(options: { label: string[]; json?: boolean }): Promise<void> {
   const client = createClient();
   const hosts: HostRow[] = [];
   for (let token: string | undefined; ; ) {
-    const query = { page_token: token };
+    const query = { page_token: token, label: options.label.map((pair) => pair.replace('=', ':')) };
     const page = await client.request<{ items: HostRow[]; next_page_token: string | null }>(
       'GET',
       '/v1/hosts',

@@ -8,6 +8,7 @@ export function addHostCommands(program: Command): void {
   hosts
     .command('list')
     .description('list the registered hosts')
+    .option('--label <name=value>', 'only with this label; can be repeated', collect, [])
     .option('--json', 'as JSON')
     .action(async (options) => (await import('../hosts.ts')).listHosts(options));
 
@@ -41,6 +42,13 @@ export function addHostCommands(program: Command): void {
     .option('--allow-user <user>', 'only these users; can be repeated', collect, [])
     .option('--no-launcher', 'Base agents: send commands as they are')
     .action(async (name, options) => (await import('../hosts.ts')).setHost(name, options));
+
+  hosts
+    .command('import')
+    .description('register the hosts of a file, YAML or CSV, and change those that are registered')
+    .argument('<file>', 'with the fields of the API; CSV with a header')
+    .option('--dry-run', 'only read the file, and say what it sets')
+    .action(async (file, options) => (await import('../hosts/import.ts')).importHosts(file, options));
 
   hosts
     .command('remove')

@@ -39,6 +39,7 @@ export function addServerCommands(program: Command): void {
     )
     .option('--cgroup <dir|own>', 'a cgroup v2 directory of its own, for sure kills')
     .option('--max-jobs <n>', 'how many jobs may run at once', wholeNumber)
+    .option('--max-output <size>', 'how much of each stream of a job is kept; 0 is all (default: 1G)')
     .action(async (options) => (await import('../agent.ts')).serveAgent(options));
 
   program
