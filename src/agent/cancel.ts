@@ -7,11 +7,14 @@
  * that it never began, while its processes run on.
  */
 import { constants } from 'node:os';
+import { join } from 'node:path';
 import type { CancelRequest } from '../protocol/agent.ts';
+import { writeFileDurably } from './durable-file.ts';
 import type { Follow } from './follow.ts';
 import type { JobRecord } from './job-files.ts';
 import type { Logger } from './log.ts';
 import type { Outcome } from './outcome.ts';
+import { readHostileFile } from './output.ts';
 import { Refusal, refuseForAnotherStore } from './refusal.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
 import type { Spool } from './spool.ts';
@@ -23,8 +26,8 @@ const DEFAULT_GRACE_SECONDS = 10;
 const PUBLISH_MS = 5000;
 
 export interface CancelDeps {
-  spool: Pick<Spool, 'storeId' | 'publish' | 'remove'>;
-  registry: Pick<Registry, 'get' | 'add' | 'forget' | 'waitUntil'>;
+  spool: Pick<Spool, 'storeId' | 'jobDir' | 'publish' | 'remove'>;
+  registry: Pick<Registry, 'get' | 'add' | 'over' | 'forget' | 'waitUntil'>;
   supervisor: Pick<Supervisor, 'stop'>;
   follow: Follow;
   inTurn: Turns;
@@ -38,7 +41,7 @@ export function createCancel(deps: CancelDeps) {
     const signal = signalName(request.signal ?? 'TERM');
     refuseForAnotherStore(request, deps.spool.storeId);
     const job = await deps.inTurn(id, () => knownOrEntombed(id));
-    if (isOver(job)) return job;
+    if (isOver(job)) return withoutTheGone(job);
     const graceSeconds = request.grace_seconds ?? DEFAULT_GRACE_SECONDS;
     deps.log.info({ job_id: id, signal }, 'job.cancel.asked');
     await deps.supervisor.stop(id, 'canceled', signal, graceSeconds);
@@ -46,6 +49,21 @@ export function createCancel(deps: CancelDeps) {
     await deps.registry.waitUntil(() => isOver(job), PUBLISH_MS, gone);
     return neverRan(job) ? cancel(id, request, gone) : job;
   };
+
+  /** What a stop could not kill, a process that hung in its kernel say, is tried again, and told as it is now. */
+  async function withoutTheGone(job: Job): Promise<Job> {
+    const { job_id: id } = job.record;
+    const { outcome } = job;
+    if (!outcome || outcome.remainingPids.length === 0) return job;
+    await deps.supervisor.stop(id, 'canceled', 'KILL', 0);
+    const left = readHostileFile(join(deps.spool.jobDir(id), 'left'), 4096);
+    if (left === null) return job;
+    const pids = left.split('\n').filter(Boolean).map(Number);
+    const now = { ...outcome, remainingPids: pids.slice(0, 40), leftoverProcesses: pids.length };
+    writeFileDurably(join(deps.spool.jobDir(id), 'result.json'), JSON.stringify(now));
+    deps.registry.over(job, now);
+    return job;
+  }
 
   async function knownOrEntombed(id: string): Promise<Job> {
     const known = deps.registry.get(id);

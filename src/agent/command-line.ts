@@ -2,7 +2,7 @@
  * Runs the agent as a process: the entry of the one-file bundle, and `node src/agent/command-line.ts`.
  *
  *   --listen HOST:PORT --data DIR --token-file FILE [--policy FILE] [--cgroup DIR|own] [--max-jobs N]
- *   [--boot-id-file FILE] [--dangerously-crash-at POINT[:N]]
+ *   [--max-output BYTES] [--boot-id-file FILE] [--dangerously-crash-at POINT[:N]]
  *
  * The first line on stdout is `listening HOST:PORT fingerprint HEX`. SIGTERM and SIGINT stop it; jobs go on.
  */
@@ -22,6 +22,7 @@ async function main(): Promise<void> {
       policy: { type: 'string' },
       cgroup: { type: 'string' },
       'max-jobs': { type: 'string' },
+      'max-output': { type: 'string' },
       'boot-id-file': { type: 'string' },
       // For tests only; see docs/crash-points.md.
       'dangerously-crash-at': { type: 'string' },
@@ -34,6 +35,7 @@ async function main(): Promise<void> {
     ...(values.policy !== undefined && { policyFile: values.policy }),
     ...(values.cgroup !== undefined && { cgroup: values.cgroup }),
     ...(values['max-jobs'] !== undefined && { maxJobs: positive(values['max-jobs']) }),
+    ...(values['max-output'] !== undefined && { maxOutput: values['max-output'] }),
     ...(values['boot-id-file'] !== undefined && { bootIdFile: values['boot-id-file'] }),
     ...(values['dangerously-crash-at'] !== undefined && { crashAt: crashAt(values['dangerously-crash-at']) }),
     log: createJsonLog((line) => process.stderr.write(line)),

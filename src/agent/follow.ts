@@ -10,7 +10,8 @@ import { join } from 'node:path';
 import { writeFileDurably } from './durable-file.ts';
 import type { Logger } from './log.ts';
 import { judge, type Outcome, parseExit, recordedCode, type Verdict } from './outcome.ts';
-import { hashOf, readHostileFile, sizeOf } from './output.ts';
+import { readHostileFile } from './output.ts';
+import type { Outputs } from './outputs.ts';
 import { ageSeconds, isAlive, type ProcessIdentity, parseIdentity } from './processes.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
 import type { Supervisor } from './supervisor.ts';
@@ -19,9 +20,12 @@ import { createTurns } from './turns.ts';
 /** Streams up to this size are hashed before the end is told; larger ones after, as another change. */
 const HASH_FIRST_BYTES = 4 * 1024 * 1024;
 
+const TRUNCATED = 'not all of its output was kept: it was more than the agent keeps, or the command cut it';
+
 export interface FollowDeps {
   registry: Pick<Registry, 'started' | 'over'>;
   supervisor: Pick<Supervisor, 'start' | 'isStarting' | 'stop' | 'finish' | 'abandon'>;
+  outputs: Pick<Outputs, 'look' | 'size' | 'hash'>;
   jobDir: (id: string) => string;
   bootId: string;
   log: Logger;
@@ -30,7 +34,7 @@ export interface FollowDeps {
 export type Follow = (job: Job) => Promise<void>;
 
 export function createFollow(deps: FollowDeps): Follow {
-  const { registry, supervisor, bootId } = deps;
+  const { registry, supervisor, outputs, bootId } = deps;
   const inTurn = createTurns();
   let hashing: Promise<void> = Promise.resolve();
 
@@ -52,7 +56,7 @@ export function createFollow(deps: FollowDeps): Follow {
     const begun = existsSync(join(dir, 'go'));
     if (begun) registry.started(job, statSync(join(dir, 'go')).mtime.toISOString());
     const parent = identityIn(dir, 'supervisor');
-    if (parent === null ? startedJustNow(dir) : isAlive(parent, bootId)) return;
+    if (parent === null ? startedJustNow(dir) : isAlive(parent, bootId)) return stopIfOverdue(job, dir);
     await withoutSupervisor(job, dir, begun);
   }
 
@@ -75,30 +79,35 @@ export function createFollow(deps: FollowDeps): Follow {
       await supervisor.abandon(id);
     } else {
       const child = identityIn(dir, 'child');
-      if (child && isAlive(child, bootId)) return stopIfOverdue(job, child);
+      if (child && isAlive(child, bootId)) return stopIfOverdue(job, dir);
       await supervisor.finish(id);
     }
     const exit = parseExit(readHostileFile(join(dir, 'exit'), 4096) ?? '');
     if (exit) await settle(job, judge(exit, dir), statSync(join(dir, 'exit')).mtime);
   }
 
-  /** The timer is a process of its own, but it may have been killed along with its supervisor. */
-  async function stopIfOverdue(job: Job, child: ProcessIdentity): Promise<void> {
+  /** The timer is a process of its own, which may have been killed, and so may whoever was stopping the job for it. */
+  async function stopIfOverdue(job: Job, dir: string): Promise<void> {
     const { job_id: id, timeout_seconds: timeout } = job.record;
     if (timeout === null || job.startedAt === null) return;
+    const sinceStart = (Date.now() - Date.parse(job.startedAt)) / 1000;
+    if (sinceStart < timeout + 2) return;
+    const child = identityIn(dir, 'child');
+    if (!child || !isAlive(child, bootId)) return;
     // The session was opened before the command began, and the clock may have been set since: the lesser of the two.
-    const seconds = Math.min(ageSeconds(child), (Date.now() - Date.parse(job.startedAt)) / 1000);
-    if (seconds < timeout + 2) return;
-    if (existsSync(join(deps.jobDir(id), 'reason'))) return;
+    if (ageSeconds(child) < timeout + 2) return;
+    const stopper = identityIn(dir, 'stopper');
+    if (stopper && isAlive(stopper, bootId)) return;
     void supervisor.stop(id, 'timeout', 'TERM', 10).then(() => follow(job));
   }
 
   async function settle(job: Job, end: Verdict, endedAt: Date): Promise<void> {
     const dir = deps.jobDir(job.record.job_id);
-    const [stdout, stderr] = streamFiles(job, dir);
-    const [stdoutBytes, stderrBytes] = await Promise.all([sizeOf(stdout), sizeOf(stderr)]);
+    await outputs.look(job);
+    const [stdoutBytes, stderrBytes] = [outputs.size(job, 'stdout'), outputs.size(job, 'stderr')];
     const outcome: Outcome = {
       ...end,
+      ...(job.truncated && { truncated: true, message: end.message ?? TRUNCATED }),
       startedAt: startTime(dir),
       endedAt: endedAt.toISOString(),
       stdoutBytes,
@@ -107,8 +116,8 @@ export function createFollow(deps: FollowDeps): Follow {
       stderrSha256: null,
     };
     const hash = async () => {
-      outcome.stdoutSha256 = await hashOf(stdout, stdoutBytes);
-      outcome.stderrSha256 = await hashOf(stderr, stderrBytes);
+      outcome.stdoutSha256 = await outputs.hash(job, 'stdout', stdoutBytes);
+      outcome.stderrSha256 = await outputs.hash(job, 'stderr', stderrBytes);
     };
     const large = stdoutBytes + stderrBytes > HASH_FIRST_BYTES;
     if (!large) await hash();
@@ -130,12 +139,6 @@ export function createFollow(deps: FollowDeps): Follow {
   }
 
   return follow;
-}
-
-/** Where the two streams of a job are: its user writes them himself in tmux. */
-export function streamFiles(job: Job, dir: string): [stdout: string, stderr: string] {
-  const base = job.record.socket === null ? dir : join(dir, 'u');
-  return [join(base, 'out.log'), join(base, 'err.log')];
 }
 
 /** Nothing of an earlier boot is alive. The child's identity is on disk before a command may begin: without it none has. */
@@ -160,7 +163,7 @@ function verdict(state: 'ended' | 'lost', reason: string, message: string): Verd
   };
 }
 
-const identityIn = (dir: string, name: 'supervisor' | 'child'): ProcessIdentity | null =>
+const identityIn = (dir: string, name: 'supervisor' | 'child' | 'stopper'): ProcessIdentity | null =>
   parseIdentity(readHostileFile(join(dir, name), 256) ?? '');
 
 /** Between the latch and its first line a supervisor has no name yet. A latch of the future is one of before the clock was set. */

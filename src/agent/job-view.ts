@@ -1,7 +1,6 @@
 /** A job as the protocol shows it: Base's five fields in Base's words first, then Full's. */
 import type { AgentJob } from '../protocol/agent.ts';
-import { streamFiles } from './follow.ts';
-import { readTail, sizeOf } from './output.ts';
+import type { Outputs } from './outputs.ts';
 import type { Job } from './registry.ts';
 
 /** Without output: what `POST /status` carries. */
@@ -18,6 +17,7 @@ export function jobView(job: Job): AgentJob {
     started_at: job.startedAt,
     ended_at: outcome?.endedAt ?? null,
     attach_command: outcome ? null : record.attach_command,
+    ...(job.truncated && { truncated: true }),
   };
   if (!outcome) return view;
   return {
@@ -33,13 +33,14 @@ export function jobView(job: Job): AgentJob {
 }
 
 /** With the tail of both streams: what `GET /status/{id}` and a held `/run` carry. */
-export async function jobViewWithOutput(job: Job, dir: string): Promise<AgentJob> {
-  const [outFile, errFile] = streamFiles(job, dir);
-  const outcome = job.outcome;
-  const stdoutBytes = outcome?.stdoutBytes ?? (await sizeOf(outFile));
-  const stderrBytes = outcome?.stderrBytes ?? (await sizeOf(errFile));
-  const stdout = await readTail(outFile, stdoutBytes);
-  const stderr = await readTail(errFile, stderrBytes);
+export async function jobViewWithOutput(
+  job: Job,
+  outputs: Pick<Outputs, 'size' | 'tail'>,
+): Promise<AgentJob> {
+  const stdoutBytes = outputs.size(job, 'stdout');
+  const stderrBytes = outputs.size(job, 'stderr');
+  const stdout = await outputs.tail(job, 'stdout');
+  const stderr = await outputs.tail(job, 'stderr');
   const { job_id, status, return_code, ...rest } = jobView(job);
   return {
     job_id,

@@ -13,6 +13,8 @@ import { createFollow } from './follow.ts';
 import { createHttpServer } from './http-server.ts';
 import { takeLock } from './lock.ts';
 import type { Logger } from './log.ts';
+import { parseOutputLimit } from './output-limit.ts';
+import { createOutputs } from './outputs.ts';
 import { createPlanner } from './plan.ts';
 import { loadPolicy } from './policy.ts';
 import { readBootId } from './processes.ts';
@@ -31,6 +33,7 @@ import { watchJobs } from './watch.ts';
 
 const CLEAR_UP_MS = 60 * 1000;
 const FIRST_LOOK_MS = 3000;
+const MAX_OUTPUT = '1G';
 
 export interface AgentOptions {
   /** `HOST:PORT`; port 0 takes a free one. */
@@ -43,6 +46,8 @@ export interface AgentOptions {
   cgroup?: string;
   /** How many jobs may run at once. */
   maxJobs?: number;
+  /** How much of each stream of a job is kept: `512M`, bytes, or `0` for all of it. Default `1G`. */
+  maxOutput?: string;
   /** Where the kernel says which boot this is. */
   bootIdFile?: string;
   /** For tests: where the process kills itself. */
@@ -74,6 +79,7 @@ export async function startAgent(options: AgentOptions): Promise<RunningAgent> {
 async function start(options: AgentOptions): Promise<RunningAgent> {
   const { log } = options;
   const [host, port] = splitAddress(options.listen);
+  const maxOutputBytes = parseOutputLimit(options.maxOutput ?? MAX_OUTPUT);
   const policy = loadPolicy(options.policyFile);
   const points = createCrashPoints(options.crashAt ?? null, () => process.kill(process.pid, 'SIGKILL'));
   const spool = points.spool(openSpool(options.dataDir));
@@ -89,7 +95,8 @@ async function start(options: AgentOptions): Promise<RunningAgent> {
   const inTurn = createTurns();
   const { jobDir, storeId, runDir } = spool;
   const supervisor = points.supervisor(createSupervisor({ scripts, jobDir, log }));
-  const follow = points.follow(createFollow({ registry, supervisor, jobDir, bootId, log }), jobDir);
+  const outputs = createOutputs({ jobDir, maxBytes: maxOutputBytes, log });
+  const follow = points.follow(createFollow({ registry, supervisor, outputs, jobDir, bootId, log }), jobDir);
   const plan = createPlanner({ abilities, policy, storeId, bootId, runDir });
   const maxJobs = options.maxJobs ?? 1000;
   const accept = createAccept({ spool, registry, supervisor, plan, follow, scripts, maxJobs, inTurn, log });
@@ -104,7 +111,7 @@ async function start(options: AgentOptions): Promise<RunningAgent> {
     ...(policy.users && { users: [...policy.users] }),
     capabilities: [...abilities.capabilities],
   });
-  const handle = createRoutes({ ping, accept, cancel, registry, jobDir, closing: closing.signal });
+  const handle = createRoutes({ ping, accept, cancel, registry, outputs, closing: closing.signal });
   const server = createHttpServer({ tls, isToken, handle, log });
 
   const retention = createRetention({ spool, registry, cgroup: abilities.cgroup, log });
@@ -118,7 +125,7 @@ async function start(options: AgentOptions): Promise<RunningAgent> {
   recoverJobs({ spool, registry, log });
   // One that takes long, because somebody is being given the time to stop, does not keep the agent from answering.
   await Promise.race([Promise.all(registry.live().map(follow)), pause(FIRST_LOOK_MS, null, { ref: false })]);
-  const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow, log });
+  const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow, outputs, log });
   void clearUp();
 
   function stopWork(): void {

@@ -21,6 +21,8 @@ export interface Outcome {
   stderrBytes: number;
   stdoutSha256: string | null;
   stderrSha256: string | null;
+  /** Not all of the output was kept. */
+  truncated?: boolean;
   proof: 'cgroup' | 'group+marker' | 'none';
   remainingPids: number[];
   leftoverProcesses: number;
@@ -29,7 +31,7 @@ export interface Outcome {
 /** How it ended, without when and how much it wrote. */
 export type Verdict = Omit<
   Outcome,
-  'startedAt' | 'endedAt' | 'stdoutBytes' | 'stderrBytes' | 'stdoutSha256' | 'stderrSha256'
+  'startedAt' | 'endedAt' | 'stdoutBytes' | 'stderrBytes' | 'stdoutSha256' | 'stderrSha256' | 'truncated'
 >;
 
 export interface ExitRecord {

@@ -3,12 +3,14 @@
  * symbolic link, no FIFO that would block, regular, never more bytes than asked for, and of the same owner as its
  * directory: a hard link to somebody else's file is not.
  */
+import { spawn } from 'node:child_process';
 import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs';
 import { type FileHandle, open, stat } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
-const SAFELY = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK;
+const SAFELY = constants.O_NOFOLLOW | constants.O_NONBLOCK;
 
 /** How much of each stream `GET /status/{id}` carries: the tail. */
 export const TAIL_BYTES = 64 * 1024;
@@ -24,7 +26,7 @@ export interface Text {
 export function readHostileFile(path: string, maxBytes: number): string | null {
   let fd: number;
   try {
-    fd = openSync(path, SAFELY);
+    fd = openSync(path, constants.O_RDONLY | SAFELY);
   } catch {
     return null;
   }
@@ -38,12 +40,7 @@ export function readHostileFile(path: string, maxBytes: number): string | null {
   }
 }
 
-/** How many bytes a stream has; 0 where there is none. */
-export async function sizeOf(path: string): Promise<number> {
-  return (await withFile(path, async (handle) => (await handle.stat()).size)) ?? 0;
-}
-
-/** Bytes `[offset, offset + limit)` of a stream, as far as there are any. */
+/** Bytes `[offset, offset + limit)` of a file, as far as there are any. */
 export async function readRange(path: string, offset: number, limit: number): Promise<Buffer> {
   const read = await withFile(path, async (handle) => {
     const buffer = Buffer.alloc(limit);
@@ -58,11 +55,9 @@ export async function readRange(path: string, offset: number, limit: number): Pr
   return read ?? Buffer.alloc(0);
 }
 
-/** The end of a stream of `size` bytes; where it was cut, a character that was cut in two is left out. */
-export async function readTail(path: string, size: number): Promise<Text> {
-  const offset = Math.max(0, size - TAIL_BYTES);
-  const bytes = await readRange(path, offset, Math.min(size, TAIL_BYTES));
-  if (offset === 0) return toText(bytes);
+/** The end of a stream; where it was cut, a character that was cut in two is left out. */
+export function textOfTail(bytes: Buffer, isCut: boolean): Text {
+  if (!isCut) return toText(bytes);
   let start = 0;
   while (start < 3 && start < bytes.length && (bytes[start]! & 0xc0) === 0x80) start++;
   return toText(bytes.subarray(start));
@@ -93,10 +88,40 @@ export async function hashOf(path: string, size: number): Promise<string | null>
   return hash.digest('hex');
 }
 
-async function withFile<T>(path: string, use: (handle: FileHandle) => Promise<T>): Promise<T | null> {
+/**
+ * Gives `length` bytes of a file back to the disk; they read as zeros then, and all others stay where they are.
+ * @throws where the file system cannot do it, or the file is none of the job's
+ */
+export async function punchHole(path: string, offset: number, length: number): Promise<void> {
+  const place = ['--punch-hole', '--offset', `${offset}`, '--length', `${length}`];
+  const done = await withFile(
+    path,
+    async (handle) => {
+      // By the descriptor, which is of the file that was looked at: its name may be another's by now.
+      const child = spawn('fallocate', [...place, '/proc/self/fd/3'], {
+        stdio: ['ignore', 'ignore', 'pipe', handle.fd],
+      });
+      let said = '';
+      child.stderr!.on('data', (chunk) => {
+        said += chunk;
+      });
+      const [code] = (await once(child, 'close')) as [number | null];
+      if (code !== 0) throw new Error(said.trim() || `fallocate ended with ${code}`);
+      return true;
+    },
+    constants.O_RDWR,
+  );
+  if (!done) throw new Error(`${path} is not a file of the job's own`);
+}
+
+async function withFile<T>(
+  path: string,
+  use: (handle: FileHandle) => Promise<T>,
+  access: number = constants.O_RDONLY,
+): Promise<T | null> {
   let handle: FileHandle;
   try {
-    handle = await open(path, SAFELY);
+    handle = await open(path, access | SAFELY);
   } catch {
     return null;
   }

@@ -15,6 +15,8 @@ export interface Job {
   startedAt: string | null;
   /** Set once the job is over. */
   outcome: Outcome | null;
+  /** Not all of its output is there any more. */
+  truncated: boolean;
   /** Its directory was cleared away: the record is all there is. */
   cleared: boolean;
   /** The number of its last change. */
@@ -42,8 +44,8 @@ export function createRegistry() {
     live: () => [...live],
     cursor: () => `${epoch}:${sequence}`,
 
-    add(job: Omit<Job, 'changed' | 'cleared'>, cleared = false): Job {
-      const added = { ...job, cleared, changed: 0 };
+    add(job: Omit<Job, 'changed' | 'cleared' | 'truncated'>, cleared = false): Job {
+      const added = { ...job, cleared, truncated: job.outcome?.truncated ?? false, changed: 0 };
       jobs.set(job.record.job_id, added);
       if (!isOver(added)) live.add(added);
       touch(added);

@@ -11,10 +11,10 @@ import {
   StatusRequest,
 } from '../protocol/agent.ts';
 import type { Accepted } from './accept.ts';
-import { streamFiles } from './follow.ts';
 import type { Call } from './http-server.ts';
 import { jobView, jobViewWithOutput, unknownJob } from './job-view.ts';
-import { readRange, sizeOf, toText } from './output.ts';
+import { toText } from './output.ts';
+import type { Outputs } from './outputs.ts';
 import { Refusal } from './refusal.ts';
 import { isOver, type Job, type Registry } from './registry.ts';
 
@@ -34,7 +34,7 @@ export interface RouteDeps {
   accept: (id: string, request: RunRequest) => Promise<Accepted>;
   cancel: (id: string, request: CancelRequest, gone: AbortSignal) => Promise<Job>;
   registry: Pick<Registry, 'get' | 'live' | 'cursor' | 'changedSince' | 'waitUntil'>;
-  jobDir: (id: string) => string;
+  outputs: Pick<Outputs, 'size' | 'read' | 'tail'>;
   /** Aborts when the agent closes: held replies are then sent as things stand. */
   closing: AbortSignal;
 }
@@ -71,7 +71,7 @@ export function createRoutes(deps: RouteDeps): (call: Call) => Promise<object> {
     const stop = AbortSignal.any([gone, deps.closing]);
     if (!existing) await registry.waitUntil(() => job.state !== 'accepted', START_MS, stop);
     if (waits > 0) await registry.waitUntil(() => isOver(job), waits, stop);
-    const view = waits > 0 ? await jobViewWithOutput(job, deps.jobDir(id)) : jobView(job);
+    const view = waits > 0 ? await jobViewWithOutput(job, deps.outputs) : jobView(job);
     // Base's word for a start that was accepted is `running`.
     if (view.status === 'starting') view.status = 'running';
     if (existing && request.skip_if_running && !isOver(job)) view.status = 'already_running';
@@ -99,7 +99,7 @@ export function createRoutes(deps: RouteDeps): (call: Call) => Promise<object> {
 
   async function statusOfOne(id: string): Promise<AgentJob> {
     const job = registry.get(id);
-    return job ? jobViewWithOutput(job, deps.jobDir(id)) : { ...unknownJob(id), stdout: '', stderr: '' };
+    return job ? jobViewWithOutput(job, deps.outputs) : { ...unknownJob(id), stdout: '', stderr: '' };
   }
 
   async function logs(id: string, query: URLSearchParams): Promise<LogsReply> {
@@ -111,21 +111,16 @@ export function createRoutes(deps: RouteDeps): (call: Call) => Promise<object> {
       throw new Refusal(422, 'invalid_request', 'stream is stdout or stderr');
     const offset = count(query, 'offset', 0, Number.MAX_SAFE_INTEGER);
     const limit = count(query, 'limit', DEFAULT_LOG_BYTES, MAX_LOG_BYTES);
-    const [stdout, stderr] = streamFiles(job, deps.jobDir(id));
-    const file = stream === 'stdout' ? stdout : stderr;
     // Whether it is over is looked at before the size: what is written in between is then still to come, not missed.
-    const outcome = job.outcome;
-    const end = outcome
-      ? stream === 'stdout'
-        ? outcome.stdoutBytes
-        : outcome.stderrBytes
-      : await sizeOf(file);
-    const bytes = await readRange(file, offset, Math.max(0, Math.min(limit, end - offset)));
-    const { data, encoding } = toText(bytes);
-    const next = offset + bytes.length;
+    const isEnded = isOver(job);
+    const end = deps.outputs.size(job, stream);
+    const found = await deps.outputs.read(job, stream, { offset, limit });
+    const { data, encoding } = toText(found.bytes);
+    const next = found.offset + found.bytes.length;
     // Its own user may have cut the file since: where nothing is left to read, a reader must not wait for it.
-    const eof = outcome !== null && (next >= end || (limit > 0 && bytes.length === 0));
-    return { data, ...(encoding && { encoding }), next, eof };
+    const eof = isEnded && (next >= end || (limit > 0 && found.bytes.length === 0));
+    const skipped = found.offset > offset && { offset: found.offset };
+    return { data, ...(encoding && { encoding }), ...skipped, next, eof };
   }
 }
 

@@ -130,6 +130,8 @@ stop() {
     [ "$2" = KILL ] || while [ -n "$(members)" ] && [ "$(uptime_seconds)" -lt "$deadline" ]; do sleep 0.05; done
     kill_all
     release_inner
+    # Over before: what could not be killed then may have gone by now, which is the agent's to tell.
+    [ ! -e "$dir/exit" ] || members >"$dir/left"
   else
     close_session
   fi
@@ -238,8 +240,11 @@ abandon() {
   finish ''
 }
 
+# A sleep that was killed, by a killall for example, is no reason to end the job early.
 expire() {
+  armed=$(uptime_seconds)
   sleep "$timeout"
+  while rest=$((armed + timeout - $(uptime_seconds))) && [ "$rest" -gt 0 ]; do sleep "$rest"; done
   stop timeout TERM 10
 }
 

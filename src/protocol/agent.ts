@@ -134,6 +134,8 @@ export const AgentJob = Type.Object({
   remaining_pids: nullable(Type.Array(Type.Integer())),
   leftover_processes: nullable(Type.Integer()),
   attach_command: nullable(Type.String()),
+  /** Full: not all of its output is there any more. */
+  truncated: Type.Optional(Type.Boolean()),
 });
 export type AgentJob = Static<typeof AgentJob>;
 
@@ -144,6 +146,8 @@ export type StatusReply = Static<typeof StatusReply>;
 export const LogsReply = Type.Object({
   data: Type.String(),
   encoding: nullable(Type.Literal('base64')),
+  /** Where `data` begins, where that is later than asked for: the bytes before it are gone. */
+  offset: Type.Optional(Type.Integer({ minimum: 0 })),
   /** The offset to ask for next, in bytes of the stream. */
   next: Type.Integer(),
   eof: Type.Boolean(),

@@ -199,7 +199,9 @@ function forgottenSaid(job: KnownByToken, report: Report): Report {
 
 function rangeOf(reply: LogsReply, offset: number, limit: number): LogRange {
   const data = Buffer.from(reply.data, reply.encoding === 'base64' ? 'base64' : 'utf8');
-  if (data.length > limit || reply.next !== offset + data.length) throw invalid('not the range asked for');
+  const from = reply.offset ?? offset;
+  if (data.length > limit || from < offset || reply.next !== from + data.length)
+    throw invalid('not the range asked for');
   return { data, next: reply.next, eof: reply.eof };
 }
 

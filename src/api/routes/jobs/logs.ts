@@ -60,7 +60,8 @@ export function logsRoute(app: Api, deps: LogsDeps): void {
         description:
           'The bytes as the agent has them. `X-Log-Offset` is where they begin, `X-Log-Next` the next offset to ask ' +
           'for, `X-Log-Complete` whether that is the end. Where the host is gone or has cleared up, the kept tail ' +
-          'with `X-Log-Truncated` (`true` where earlier bytes are missing). With `Accept: text/event-stream` the ' +
+          'with `X-Log-Truncated` (`true` where earlier bytes are missing; also where the agent kept only the beginning ' +
+          'and the end of a large output). With `Accept: text/event-stream` the ' +
           'output is followed to its end: `data` is `{"offset","data","encoding"?}`, `id` the next offset.',
         params: JobParams,
         querystring: LogsQuery,
@@ -78,7 +79,8 @@ export function logsRoute(app: Api, deps: LogsDeps): void {
           .header('x-log-next', range.next)
           .header('x-log-complete', String(range.complete))
           .type('text/plain; charset=utf-8');
-        if (range.kept) reply.header('x-log-truncated', String(range.offset > wanted.offset));
+        const isLater = range.offset > wanted.offset;
+        if (range.kept || isLater) reply.header('x-log-truncated', String(isLater));
         return reply.send(range.data);
       }
 

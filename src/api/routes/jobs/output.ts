@@ -59,7 +59,7 @@ export function createReadOutput({ jobs, hosts, agents, calling }: OutputDeps): 
     if (!host) throw new SluiceError('output_gone', `the host ${job.host} is no longer registered`);
     const { data, next, eof } = await calling.call(host, (dial) => agents.read(dial, job, wanted));
     // An agent's "end" is where it is now; only a job that is over will not write more.
-    return { data, offset: wanted.offset, next, complete: eof && isOver(job.state), kept: false };
+    return { data, offset: next - data.length, next, complete: eof && isOver(job.state), kept: false };
   }
 
   async function fromTail(job: Job, wanted: Wanted, now: Job): Promise<OutputRange | null> {
