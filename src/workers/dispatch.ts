@@ -17,6 +17,7 @@ import { createDrain } from './dispatch/drain.ts';
 import type { Effort } from './dispatch/effort.ts';
 import { createStartFailure } from './dispatch/failure.ts';
 import { createStart } from './dispatch/start.ts';
+import { createKeepFromStarting } from './dispatch/tombstone.ts';
 
 export function createDispatch(deps: {
   jobs: JobStore;
@@ -37,8 +38,9 @@ export function createDispatch(deps: {
 }) {
   const { jobs, mailbox, agents, contact, commit, inSlot, effort, feed, queues, sealer, log } = deps;
   const { wake, isCrowded } = queues;
-  const deadline = createDeadline({ jobs, agents, contact, commit });
-  const startFailed = createStartFailure({ jobs, agents, contact, commit, log });
+  const keepFromStarting = createKeepFromStarting({ agents, contact, commit });
+  const deadline = createDeadline({ jobs, keepFromStarting });
+  const startFailed = createStartFailure({ jobs, agents, contact, commit, keepFromStarting, log });
   const openEnv = (job: Job) => {
     const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));
     return { env: {}, secret_env: {}, ...JSON.parse(text) };

@@ -74,7 +74,20 @@ export const REPLIES: Moments = {
   },
 };
 
+const REFUSAL = { error: 'user_unknown', message: 'there is no such user any more' };
+
 export const AGENTS: Moments = {
+  async 'the same start is refused when it is sent again; then the first request arrives'(scene) {
+    const held = Promise.withResolvers<() => Promise<void>>();
+    scene.door.onStart((start) => {
+      scene.door.onStart((again) => again.reply(422, REFUSAL));
+      held.resolve(() => scene.forwardLate(start));
+    });
+    const { id } = await scene.submit();
+    const forward = await held.promise;
+    await scene.ended(id);
+    await forward();
+  },
   async 'the agent is killed between accepting and starting'(scene) {
     scene.door.onStart(async (start) => {
       await scene.agent.dieOn(start);

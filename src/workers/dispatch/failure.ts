@@ -14,6 +14,7 @@ import type { Job } from '../../job/record.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { KeepFromStarting } from './tombstone.ts';
 
 /** The pause before the same start is sent again after a lost reply, in ms. */
 const SOON_MS = 250;
@@ -31,8 +32,10 @@ export interface StartFailure {
   beforeSending(target: Target, job: Job, error: unknown): Promise<Next>;
   /** The first request of this token failed. */
   onFirst(target: Target, job: Job, error: SluiceError): Promise<Next>;
-  /** A request failed while an earlier one may have started the job. */
-  whileAmbiguous(target: Target, job: Job, error: unknown): Promise<Next>;
+  /** The same start, sent again, failed. */
+  onRepeated(target: Target, job: Job, error: SluiceError): Promise<Next>;
+  /** A question failed on whose answer it depends whether the start is sent again. */
+  unanswered(target: Target, job: Job, error: unknown): Promise<Next>;
   /** The agent would start it a second time (Base without launcher): ask, then give up or try anew. */
   cannotBeRepeated(target: Target, job: Job): Promise<Next>;
   /** Nobody on the host can say whether it started: give up, or try anew. */
@@ -44,9 +47,10 @@ export function createStartFailure(deps: {
   agents: Pick<AgentPort, 'ask'>;
   contact: Pick<Contact, 'attempt' | 'facts'>;
   commit: Commit;
+  keepFromStarting: KeepFromStarting;
   log: Logger;
 }): StartFailure {
-  const { jobs, agents, contact, commit, log } = deps;
+  const { jobs, agents, contact, commit, keepFromStarting, log } = deps;
 
   async function onFirst(target: Target, job: Job, error: SluiceError): Promise<Next> {
     switch (error.code) {
@@ -117,31 +121,41 @@ export function createStartFailure(deps: {
       }
       return { againInMs: Math.max(pauseMs(target, error), SOON_MS) };
     },
-    async whileAmbiguous(target, job, error) {
-      if (!(error instanceof SluiceError)) throw error;
-      switch (error.code) {
-        case 'agent_store_changed':
-          await jobs.transition(job, 'dispatching', 'lost', {
-            outcome: outcome('forgotten', { message: error.message }),
-            lost_at: await jobs.now(),
-            next_poll_at: (await jobs.now()) + LOST_PAUSE_MS,
-            why: "the host's records are not those of the first start",
-          });
-          return { againInMs: null };
-        case 'agent_canceled_before_start':
-          return onFirst(target, job, error);
-        case 'agent_rejected':
-          return askInstead(target, job, () => rejected(job, error.message));
-        default:
-          return ambiguous(target, job, error);
-      }
+    async onRepeated(target, job, error) {
+      if (error.code === 'agent_canceled_before_start') return onFirst(target, job, error);
+      if (error.code === 'agent_rejected') return refusedLater(target, job, error);
+      return unanswered(target, job, error);
     },
-    cannotBeRepeated: (target, job) => askInstead(target, job, () => cannotBeSettled(job)),
+    unanswered,
+    cannotBeRepeated,
     cannotBeSettled,
   };
 
+  async function unanswered(target: Target, job: Job, error: unknown): Promise<Next> {
+    if (!(error instanceof SluiceError)) throw error;
+    if (error.code !== 'agent_store_changed') return ambiguous(target, job, error);
+    const now = await jobs.now();
+    await jobs.transition(job, 'dispatching', 'lost', {
+      outcome: outcome('forgotten', { message: error.message }),
+      lost_at: now,
+      next_poll_at: now + LOST_PAUSE_MS,
+      why: "the host's records are not those of the first start",
+    });
+    return { againInMs: null };
+  }
+
+  /** Nothing came of the repeated start; the first one may still arrive, and be taken. */
+  async function refusedLater(target: Target, job: Job, refusal: SluiceError): Promise<Next> {
+    try {
+      if (await keepFromStarting(target, job, refusal.message)) await rejected(job, refusal.message);
+      return { againInMs: null };
+    } catch (error) {
+      return unanswered(target, job, error);
+    }
+  }
+
   /** Asked again for a while: an agent may fail to answer just while it writes the end of the job. */
-  async function unanswered(target: Target, job: Job, error?: SluiceError): Promise<Next> {
+  async function notTold(target: Target, job: Job, error?: SluiceError): Promise<Next> {
     if ((await ageOf(job)) > ASKED_MS) return cannotBeSettled(job);
     return ambiguous(target, job, error ?? new SluiceError('agent_reply_lost'));
   }
@@ -167,14 +181,14 @@ export function createStartFailure(deps: {
     return { againInMs: null };
   }
 
-  async function askInstead(target: Target, job: Job, ifUnknown: () => Promise<Next>): Promise<Next> {
+  async function cannotBeRepeated(target: Target, job: Job): Promise<Next> {
     try {
       const { reports, errors } = await contact.attempt(target, 'reconcile', (dial) =>
         agents.ask(dial, [job]),
       );
       const report = reports.get(job.id);
-      if (report?.kind === 'unknown') return ifUnknown();
-      if (!report) return unanswered(target, job, errors.get(job.id));
+      if (report?.kind === 'unknown') return cannotBeSettled(job);
+      if (!report) return notTold(target, job, errors.get(job.id));
       await commit(target, job, report);
       return { againInMs: null };
     } catch (error) {

@@ -114,7 +114,7 @@ export function createStart(deps: {
       if (job.started_by === 'full' && kind !== 'full') return startFailed.cannotBeSettled(job);
       if (await deadline.passedWhileDispatching(target, job)) return { againInMs: null };
     } catch (error) {
-      return startFailed.whileAmbiguous(target, job, error);
+      return startFailed.unanswered(target, job, error);
     }
     if (job.started_by === 'base') return startFailed.cannotBeRepeated(target, job);
     log.info({ job: job.id, host: job.host, token: launchToken(job) }, 'job.start_repeated');
@@ -132,7 +132,7 @@ export function createStart(deps: {
       started = await contact.attempt(target, 'run', (dial) => agents.start(dial, order), { paid });
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
-      return again ? startFailed.whileAmbiguous(target, job, error) : startFailed.onFirst(target, job, error);
+      return again ? startFailed.onRepeated(target, job, error) : startFailed.onFirst(target, job, error);
     }
     const { agent_job_id } = started;
     if ((await commit(target, job, started.report, { agent_job_id })) === false) {
