@@ -2,13 +2,7 @@
  * Accepting a job: record, indexes, idempotency key and the place in its host's mailbox, in one script. After
  * it the job cannot be forgotten; a missing wake-up is only late, because the host is armed.
  */
-import {
-  type Job,
-  type JobProgress,
-  type JobRequest,
-  NOT_STARTED,
-  type OnDuplicate,
-} from '../../job/record.ts';
+import type { Job, OnDuplicate } from '../../job/record.ts';
 import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import { HELD_AT, placeOf } from '../places.ts';
@@ -109,7 +103,7 @@ export async function accept(
   const { id, host, created_by: owner } = job;
   const digest = idempotency ? digestOf(idempotency.key) : '';
   const print = idempotency?.fingerprint ?? '';
-  const request = { ...requestOf(job), ...(idempotency && { idempotency: digest }) };
+  const kept = { ...job, ...(idempotency && { idempotency: digest }) };
   const line = lineOf(keys, job);
   const touched = [
     keys.job(id),
@@ -127,14 +121,14 @@ export async function accept(
   ];
   const said = [
     id,
-    encodeRequest(request),
+    encodeRequest(kept),
     host,
     owner,
-    request.not_before ?? 0,
-    request.start_deadline_seconds * 1000,
+    job.not_before ?? 0,
+    job.start_deadline_seconds * 1000,
     idempotency ? claimOf(id, print) : '',
     channelOf(keys, 'queued'),
-    placeOf(request),
+    placeOf(job),
     hostPrint ?? '',
   ];
   for (;;) {
@@ -148,7 +142,7 @@ export async function accept(
     switch (reply[0]) {
       case 1:
         return {
-          job: { ...job, ...request, state: 'queued', version: 1 },
+          job: { ...kept, state: 'queued', version: 1 },
           wake: reply[1] === 1,
           replaces: before,
         };
@@ -160,13 +154,4 @@ export async function accept(
         return 'host_changed';
     }
   }
-}
-
-const PROGRESS: Record<keyof JobProgress, unknown> = { ...NOT_STARTED, state: null, version: null };
-
-/** The parts of a job that are what was asked. */
-export function requestOf(job: Job): JobRequest {
-  const request: Record<string, unknown> = {};
-  for (const [field, value] of Object.entries(job)) if (!(field in PROGRESS)) request[field] = value;
-  return request as unknown as JobRequest;
 }

@@ -9,7 +9,6 @@ import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { defineScript } from '../script.ts';
-import { requestOf } from './accept.ts';
 import { encodeProgress, encodeRequest } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
 import { CLAIMED_LUA, claimOf, digestOf, type Idempotency, type Taken, takenBy } from './idempotency.ts';
@@ -59,7 +58,7 @@ export async function adopt(
   const { id, host, state, created_by: owner, attempt, started_by, agent_job_id, unreachable_since } = job;
   const adoption = adoptionOf(host, agent_job_id);
   const digest = digestOf(adoption.key);
-  const request = { ...requestOf(job), idempotency: digest };
+  const kept = { ...job, idempotency: digest };
   // No token of ours: its id is written out.
   const { set } = encodeProgress({ attempt, started_by, agent_job_id, unreachable_since }, '');
   const reply = (await adoptScript(
@@ -80,7 +79,7 @@ export async function adopt(
     ],
     [
       id,
-      encodeRequest(request),
+      encodeRequest(kept),
       host,
       owner,
       claimOf(id, adoption.fingerprint),
@@ -92,7 +91,5 @@ export async function adopt(
     ],
   )) as [1] | [0, string] | [-1];
   if (reply[0] === -1) return 'host_changed';
-  return reply[0] === 1
-    ? { job: { ...job, ...request } }
-    : { taken: takenBy(reply[1], adoption.fingerprint) };
+  return reply[0] === 1 ? { job: kept } : { taken: takenBy(reply[1], adoption.fingerprint) };
 }

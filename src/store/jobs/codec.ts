@@ -49,11 +49,25 @@ export const USUAL = {
   traceparent: null,
 } as const satisfies Partial<JobRequest>;
 
+const REQUEST_FIELDS = Object.keys({
+  ...USUAL,
+  id: null,
+  target_server: null,
+  host: null,
+  command: null,
+  labels: null,
+  created_by: null,
+  created_at: null,
+  idempotency: null,
+} satisfies Record<keyof JobRequest, unknown>) as (keyof JobRequest)[];
+
+/** @param request may be a whole job: its progress is left out */
 export function encodeRequest(request: JobRequest): string {
   const usual: Record<string, unknown> = USUAL;
   const implied: Record<string, unknown> = impliedBy(request.id, request.target_server);
   const unusual: Record<string, unknown> = {};
-  for (const [field, value] of Object.entries(request)) {
+  for (const field of REQUEST_FIELDS) {
+    const value = request[field];
     if (value !== usual[field] && value !== implied[field]) unusual[field] = value;
   }
   return JSON.stringify(unusual);
