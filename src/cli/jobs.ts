@@ -1,103 +1,13 @@
-/** `sluice submit|get|wait|logs|cancel|list`: what people do with jobs, through the HTTP API. */
-import { randomUUID } from 'node:crypto';
-import { isOver } from '../job/states.ts';
+/** `sluice get|wait|logs|cancel|list`: what people do with jobs that there are, through the HTTP API. */
 import type { JobView } from '../protocol/job-view.ts';
 import { createHoldUp } from './client/hold-up.ts';
 import { exitCodeOf, sentenceFor } from './client/job-words.ts';
+import { leaveOnInterrupt } from './client/leave.ts';
 import { followOutput } from './client/output.ts';
 import { waitForEnd } from './client/wait.ts';
-import { type Client, createClient } from './client.ts';
-import { commandName } from './command-name.ts';
+import { createClient } from './client.ts';
 import { Failure } from './failure.ts';
-import { pairs } from './pairs.ts';
-import { createProgress, createSilence, type Progress, printJson, printTable } from './terminal.ts';
-
-export interface SubmitOptions {
-  mode?: string;
-  user?: string;
-  env: string[];
-  label: string[];
-  workdir?: string;
-  shell?: string;
-  timeout?: number;
-  priority?: number;
-  callbackUrl?: string;
-  idempotencyKey?: string;
-  wait?: boolean;
-  quiet?: boolean;
-}
-
-export async function submit(host: string, words: string[], options: SubmitOptions): Promise<void> {
-  const client = createClient();
-  const body = {
-    target_server: host,
-    command: words.join(' '),
-    ...(options.mode !== undefined && { mode: options.mode }),
-    ...(options.user !== undefined && { job_user: options.user }),
-    ...(options.env.length > 0 && { env: pairs(options.env) }),
-    ...(options.label.length > 0 && { labels: pairs(options.label) }),
-    ...(options.workdir !== undefined && { workdir: options.workdir }),
-    ...(options.shell !== undefined && { shell: options.shell }),
-    ...(options.timeout !== undefined && { timeout_seconds: options.timeout }),
-    ...(options.priority !== undefined && { priority: options.priority }),
-    ...(options.callbackUrl !== undefined && { callback_url: options.callbackUrl }),
-  };
-  const key = options.idempotencyKey ?? randomUUID();
-  const headers = { 'idempotency-key': `"${key}"` };
-  const job = await client.request<JobView>('POST', '/v1/jobs', { body, headers });
-  if (!options.wait) {
-    process.stdout.write(`${job.id}\n`);
-    return;
-  }
-  if (!options.quiet) process.stderr.write(`${job.id}\n`);
-  await attend(client, job, options.quiet ? createSilence() : createProgress());
-}
-
-/** Shows the output as it comes, and ends with the command's own code. Ctrl-C leaves the job running. */
-async function attend(client: Client, job: JobView, progress: Progress): Promise<void> {
-  const leaving = leaveOnInterrupt(job.id);
-  const ended = new AbortController();
-  let midLine = false;
-  const show = (stream: NodeJS.WriteStream) => (bytes: Buffer) => {
-    progress.clear();
-    stream.write(bytes);
-    if (stream.isTTY && bytes.length > 0) midLine = bytes.at(-1) !== 0x0a;
-  };
-  const follow = async () => {
-    const signal = ended.signal;
-    await Promise.all([
-      followOutput(client, job.id, 'stdout', show(process.stdout), signal),
-      followOutput(client, job.id, 'stderr', show(process.stderr), signal),
-    ]);
-  };
-  let following: Promise<unknown> | undefined;
-  const tellHoldUp = createHoldUp(client, progress.note);
-  const onChange = (now: JobView) => {
-    tellHoldUp(now);
-    if (!isOver(now.state)) progress.say(`${now.id} ${now.state} on ${now.host}`);
-    // A job that was refused or never started has no output to ask for.
-    if (now.started_at !== null) following ??= follow().catch((error: unknown) => error);
-  };
-  const over = await waitForEnd(client, job, onChange, leaving);
-  const lost = await following;
-  progress.clear();
-  if (midLine && over.state !== 'succeeded') process.stderr.write('\n');
-  if (lost instanceof Error) process.stderr.write(`sluice: ${lost.message}\n`);
-  if (over.state !== 'succeeded') process.stderr.write(`${sentenceFor(over)}\n`);
-  process.exitCode = exitCodeOf(over);
-}
-
-function leaveOnInterrupt(id: string): AbortSignal {
-  const controller = new AbortController();
-  process.once('SIGINT', () => {
-    const name = commandName();
-    process.stderr.write(
-      `\n${id} goes on; \`${name} wait ${id}\` waits for it, \`${name} cancel ${id}\` ends it\n`,
-    );
-    process.exit(130);
-  });
-  return controller.signal;
-}
+import { createProgress, printJson, printTable } from './terminal.ts';
 
 export async function get(id: string): Promise<void> {
   printJson(await createClient().request('GET', `/v1/jobs/${encodeURIComponent(id)}`));
@@ -122,7 +32,8 @@ export async function logs(id: string, options: { follow?: boolean; stderr?: boo
   const client = createClient();
   const stream = options.stderr ? 'stderr' : 'stdout';
   const write = (bytes: Buffer) => void process.stdout.write(bytes);
-  if (options.follow) return followOutput(client, id, stream, write, new AbortController().signal);
+  if (options.follow)
+    return followOutput(client, { id, stream, signal: new AbortController().signal }, write);
   for (let offset = '0'; ; ) {
     const response = await client.open('GET', `/v1/jobs/${encodeURIComponent(id)}/logs`, {
       query: { stream, offset },

@@ -54,6 +54,53 @@ describe('jobs', () => {
     expect((await once()).stdout).toBe((await once()).stdout);
   });
 
+  it('--retry runs a command again, and --wait shows the output of each attempt and ends as the last one', async () => {
+    const count = join(gateway.dataDir, 'attempts');
+    const command = `echo x >> ${count}; n=$(wc -l < ${count}); echo "attempt $n"; [ $n -ge 3 ]`;
+    const args = ['submit', 'local', '--wait', '--quiet', '--retry', '5', '--retry-backoff', '0'];
+    expect(await gateway.sluice(...args, '--retry-on', 'exit,signal', '--', command)).toEqual({
+      ...{ code: 0, stdout: 'attempt 1\nattempt 2\nattempt 3\n', stderr: '' },
+    });
+    const refused = await gateway.sluice(
+      'submit',
+      'local',
+      '--retry',
+      '2',
+      '--retry-on',
+      'rain',
+      '--',
+      'true',
+    );
+    expect(refused.stderr).toMatch(/^sluice: invalid_request: retry\.on\.0 must be one of exit, signal, /);
+    const alone = await gateway.sluice('submit', 'local', '--retry-on', 'exit', '--', 'true');
+    expect(alone).toMatchObject({ code: 1, stderr: 'sluice: --retry-on and --retry-backoff need --retry\n' });
+  });
+
+  it('the same unique key is the same job while it is at work, refused or replaced as it is asked for', async () => {
+    const submit = (...args: string[]) =>
+      gateway.sluice('submit', 'local', '--unique-key', 'one', ...args, '--', 'sleep 60');
+    const first = await submit();
+    const id = first.stdout.trim();
+    expect(first.stderr).toBe('');
+    const attached = await submit();
+    expect(attached.stdout.trim()).toBe(id);
+    expect(attached.stderr).toMatch(new RegExp(`^${id} holds this unique key already, and is \\w+\n$`));
+    expect((await submit('--on-duplicate', 'reject')).stderr).toMatch(
+      new RegExp(`^sluice: unique_key_in_use: the unique_key is held by ${id}, which is \\w+ `),
+    );
+    const replacing = (await submit('--on-duplicate', 'replace')).stdout.trim();
+    expect(replacing).not.toBe(id);
+    await until(
+      async () => {
+        const { stdout } = await gateway.sluice('get', replacing);
+        return JSON.parse(stdout).state === 'running';
+      },
+      { timeoutMs: 20_000 },
+    );
+    expect(JSON.parse((await gateway.sluice('get', id)).stdout)).toMatchObject({ state: 'canceled' });
+    await gateway.sluice('cancel', replacing);
+  });
+
   it('cancel ends a job, and whoever waits for it gets 125 or the code of the signal', async () => {
     const { stdout } = await gateway.sluice('submit', 'local', '--', 'sleep 60');
     const id = stdout.trim();

@@ -11,13 +11,19 @@ export type Stream = 'stdout' | 'stderr';
 
 const PAUSE_MS = 1_000;
 
+export interface Followed {
+  id: string;
+  /** Missing: the one that is under way when it is first asked for. */
+  attempt?: number;
+  stream: Stream;
+  signal: AbortSignal;
+}
+
 /** @param write gets every byte once, in order */
 export async function followOutput(
   client: Client,
-  id: string,
-  stream: Stream,
+  { id, attempt, stream, signal }: Followed,
   write: (bytes: Buffer) => void,
-  signal: AbortSignal,
 ): Promise<void> {
   let next = 0;
   while (!signal.aborted) {
@@ -33,7 +39,7 @@ export async function followOutput(
 
   async function readOnce(): Promise<boolean> {
     const response = await client.open('GET', `/v1/jobs/${id}/logs`, {
-      query: { stream, offset: `${next}` },
+      query: { stream, offset: `${next}`, attempt: attempt?.toString() },
       headers: { accept: 'text/event-stream' },
       signal,
     });

@@ -1,6 +1,6 @@
 /** The options of the commands about jobs. */
 import type { Command } from 'commander';
-import { collect, wholeNumber } from './values.ts';
+import { collect, commaSeparated, wholeNumber } from './values.ts';
 
 export function addJobCommands(program: Command): void {
   program
@@ -17,13 +17,22 @@ export function addJobCommands(program: Command): void {
     .option('--shell <path>', 'what runs it')
     .option('--timeout <seconds>', 'end it after so long', wholeNumber)
     .option('--priority <0-9>', 'higher first, among the jobs of its host (default: 5)', wholeNumber)
+    .option('--retry <attempts>', 'run it again where it fails, so often in all', wholeNumber)
+    .option('--retry-backoff <seconds>', 'before the second attempt; it doubles (default: 10)', wholeNumber)
+    .option(
+      '--retry-on <causes>',
+      'of exit,signal,timeout,spawn_error,reboot (default: exit,signal,spawn_error)',
+      commaSeparated,
+    )
+    .option('--unique-key <key>', 'at most one job with this key is at work')
+    .option('--on-duplicate <what>', 'where another one is: attach (default), reject or replace it')
     .option('--callback-url <url>', 'tell this address of its end')
     .option('--idempotency-key <key>', 'the same key and command again is the same job')
     .option('-q, --quiet', 'with --wait: its output only, and how it ended if it did not succeed')
     .showHelpAfterError(
       '(options of the command itself stand after `--`: sluice submit HOST --wait -- ls -l)',
     )
-    .action(async (host, words, options) => (await import('../jobs.ts')).submit(host, words, options));
+    .action(async (host, words, options) => (await import('../submit.ts')).submit(host, words, options));
 
   program
     .command('get')

@@ -11,6 +11,11 @@ export function collect(value: string, before: string[]): string[] {
   return [...before, value];
 }
 
+/** `exit,signal` */
+export function commaSeparated(text: string): string[] {
+  return text.split(',').map((word) => word.trim());
+}
+
 /** `100/60s`, `5/s`, `600/m`: so many in so long. */
 export function rate(text: string): { limit: number; period_seconds: number } {
   const [, limit, count = '1', unit] = /^(\d{1,7})\/(\d{1,5})?([smh])$/.exec(text) ?? [];
