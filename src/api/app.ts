@@ -23,6 +23,8 @@ import { createValidatorCompiler } from './validation.ts';
 
 export interface ApiDeps extends Given {
   logger: FastifyBaseLogger;
+  /** A request failed because the store did; for the log of outages. */
+  onStoreTrouble: (error: unknown) => void;
   /** The gateway's, for the OpenAPI document. */
   version: string;
   /** How many requests may be held open (long polls, streams). */
@@ -52,7 +54,7 @@ export async function buildApp(deps: ApiDeps): Promise<Api> {
     request.audited = {};
     reply.header('x-request-id', request.id).header('x-content-type-options', 'nosniff');
   });
-  replyWithProblems(app);
+  replyWithProblems(app, deps);
   const { registry } = deps.metrics;
   measureRequests(app, { registry, holds });
   auditRequests(app);

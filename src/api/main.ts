@@ -21,6 +21,7 @@ import { createCancel } from '../store/jobs/cancel.ts';
 import { createLineStore } from '../store/jobs/line.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
+import { createOutages } from '../store/outages.ts';
 import { createQueues } from '../store/queues.ts';
 import {
   connectForBlocking,
@@ -74,7 +75,7 @@ export async function startApi({
   version,
   redisAddress,
   sealer,
-  log,
+  log: told,
   metrics = createProcessMetrics(),
 }: ApiProgramDeps): Promise<RunningApi> {
   // First of all: what it throws must leave nothing open.
@@ -86,6 +87,8 @@ export async function startApi({
   const { ackReplicas: replicas } = config.needs;
   const writer = replicas > 0 ? connectForRequests(redisAddress, 'api-writes') : null;
   const connections = [redis, subscriber, producer, ...(writer ? [writer] : [])];
+  const outages = createOutages({ redis: producer, key: keys.probe, log: told });
+  const { log } = outages;
   for (const connection of connections) {
     const tell = ({ message }: Error) => log.warn({ reason: message }, 'redis.error');
     connection.on('error', oncePerOutage(connection, tell));
@@ -136,6 +139,7 @@ export async function startApi({
     ...{ version, redis, needs: config.needs, feed, wake, agents, sealer, metrics },
     ...(tls && { tls }),
     logger: log,
+    onStoreTrouble: outages.noticed,
     holdLimits: HOLD_LIMITS,
     apiKeys: createApiKeyStore({ ...stored, sealer, admin }),
     slots: createSlotStore(stored),
@@ -154,6 +158,7 @@ export async function startApi({
     await agents.close();
     await feed.close();
     await queues.close();
+    outages.close();
     for (const connection of [redis, producer, writer]) connection?.disconnect();
   }
 

@@ -3,26 +3,39 @@
  * done: only `store_unavailable` says that it was not.
  */
 import { SluiceError } from '../job/errors.ts';
-
-/** ioredis: refused before anything was sent. */
-const NOT_SENT = /enableOfflineQueue|ECONNREFUSED|ENOENT|ENOTFOUND|EAI_AGAIN/;
-/** Redis refused the command as a whole. */
-const REFUSED =
-  /^(OOM|LOADING|READONLY|MISCONF|MASTERDOWN|CLUSTERDOWN|NOREPLICAS|NOAUTH|WRONGPASS|NOPERM|BUSY)\b/;
-/** Sent, and no reply came. */
-const NO_REPLY =
-  /Command timed out|max retries per request|Connection is closed|ECONNRESET|EPIPE|ETIMEDOUT|Socket closed/;
+import { troubleOf } from '../store/trouble.ts';
 
 /** @returns null if the error is not the store's being away */
 export function storeProblem(error: unknown, writes: boolean): SluiceError | null {
   if (!(error instanceof Error) || error instanceof SluiceError) return null;
-  const { message } = error;
+  const trouble = troubleOf(error.message);
+  if (trouble === null) return null;
   const options = { fields: { retry_after: 2 }, cause: error };
-  const notReached = NOT_SENT.test(message) || REFUSED.test(message);
-  if (notReached || (!writes && NO_REPLY.test(message))) {
+  if (trouble === 'refused') {
+    return new SluiceError(
+      'store_unavailable',
+      `the store refuses it${whyOf(error)}; nothing was done`,
+      options,
+    );
+  }
+  if (trouble === 'not_sent' || !writes) {
     return new SluiceError('store_unavailable', 'the store does not answer; nothing was done', options);
   }
-  if (!NO_REPLY.test(message)) return null;
   const detail = 'the store did not confirm; repeat the request with the same Idempotency-Key';
   return new SluiceError('not_acknowledged', detail, options);
+}
+
+/** Known words only: a reply of Redis may name keys, users and scripts. */
+const WHY: Record<string, string> = {
+  OOM: ': its memory is full',
+  READONLY: ': it is a replica',
+  MISCONF: ': it cannot write to its disk',
+  NOREPLICAS: ': its replicas are missing',
+  LOADING: ' yet: it is reading its data',
+};
+
+function whyOf(error: Error & { previousErrors?: Error[] }): string {
+  // A transaction was refused for one of its commands.
+  const { message } = error.previousErrors?.[0] ?? error;
+  return WHY[message.split(' ', 1)[0] ?? ''] ?? '';
 }

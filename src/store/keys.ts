@@ -96,6 +96,8 @@ export function createKeys(prefix: string) {
     apiKeys: `${prefix}:keys`,
     apiKey: (id: string) => `${prefix}:key:${id}`,
     apiKeyName: (name: string) => `${prefix}:key:name:${name}`,
+    /** STRING, empty, gone in a second: whether a write goes through; see `outages.ts`. */
+    probe: `${prefix}:probe`,
     /** STRING, empty: what is written to ask replicas what they have; see `acknowledging.ts`. */
     replicated: `${prefix}:replicated`,
     /** STRING: the fingerprint of the secret key that this gateway's records are sealed with. */

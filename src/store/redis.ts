@@ -28,6 +28,8 @@ export interface RedisAddress extends Pick<RedisOptions, Place | Sentinels> {
 
 /** Longer than BullMQ's longest blocking read (10 s): where nothing came by then, nothing will. */
 const SILENCE_MS = 15_000;
+/** How long a server that says it is read-only is stayed with after it was left and found again, in ms. */
+const LEAVE_AGAIN_MS = 2_000;
 
 export function connectForRequests(address: RedisAddress, name: string): Redis {
   return connect(address, {
@@ -75,12 +77,24 @@ function connect(address: RedisAddress, patience: Patience): Redis {
     keepAlive: 10_000,
     retryStrategy: (times) => Math.min(50 * times, 1_000),
     sentinelRetryStrategy: (times) => Math.min(100 * times, 1_000),
-    // A primary that was demoted. The command fails all the same: sent again by itself it would leave its MULTI.
-    reconnectOnError: ({ message }) => message.startsWith('READONLY'),
+    reconnectOnError: createLeaving(),
   });
   if (address.sentinels) followFailovers(client, address);
   coalesceWrites(client);
   return client;
+}
+
+/**
+ * Leaves a primary that was demoted. The command fails all the same: sent again by itself it would leave its MULTI. Where
+ * nobody was promoted it comes back to the same server: not with every write that fails, or reads would fail with them.
+ */
+function createLeaving(): (error: Error) => boolean {
+  let leftAt = Number.NEGATIVE_INFINITY;
+  return ({ message }) => {
+    if (!message.startsWith('READONLY') || performance.now() - leftAt < LEAVE_AGAIN_MS) return false;
+    leftAt = performance.now();
+    return true;
+  };
 }
 
 function createClient({ shown: _, sentinels, tls, ...place }: RedisAddress, patience: Patience): Redis {

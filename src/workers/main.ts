@@ -22,6 +22,7 @@ import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
 import { createMailbox } from '../store/mailbox.ts';
+import { createOutages } from '../store/outages.ts';
 import { createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
 import { connectForBlocking, connectForRequests, oncePerOutage, type RedisAddress } from '../store/redis.ts';
 import type { Sealer } from '../store/sealing.ts';
@@ -83,7 +84,7 @@ export async function startWorkers({
   config,
   redisAddress,
   sealer,
-  log,
+  log: told,
   onGivenUp,
   metrics = createProcessMetrics(),
   liveness: thresholds,
@@ -97,6 +98,8 @@ export async function startWorkers({
   const { ackReplicas: replicas } = config.needs;
   const starter = replicas > 0 ? connectForBlocking(redisAddress, 'workers-starts') : null;
   const connections = [redis, subscriber, producer, ...(starter ? [starter] : [])];
+  const outages = createOutages({ redis: producer, key: keys.probe, log: told });
+  const { log } = outages;
   for (const connection of connections) {
     const tell = ({ message }: Error) => log.warn({ reason: message }, 'redis.error');
     connection.on('error', oncePerOutage(connection, tell));
@@ -213,6 +216,7 @@ export async function startWorkers({
       // BullMQ's loop would turn without a pause on a connection that is closed under it, and nothing else ever run.
       for (const worker of workers) worker.abandon();
     }
+    outages.close();
     for (const connection of connections) connection.disconnect();
     log.info({ owner }, 'workers.stopped');
   }

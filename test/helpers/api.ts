@@ -61,6 +61,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
   const app = await buildApp({
     logger: pino({ level: 'debug' }, { write: (line: string) => void log.push(line) }),
     version: '0.0.0-test',
+    onStoreTrouble: () => {},
     jobs,
     hosts,
     feed,

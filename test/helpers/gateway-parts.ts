@@ -1,5 +1,5 @@
 /** A gateway's API and workers in this process, wired by their `main.ts`, and a caller for them. */
-import { pino } from 'pino';
+import { type Logger, pino } from 'pino';
 import { startApi } from '../../src/api/main.ts';
 import type { RedisAddress } from '../../src/config/redis-url.ts';
 import { createSealer } from '../../src/store/sealing.ts';
@@ -11,8 +11,15 @@ const API_KEY = 'the-admin-of-the-tests';
 
 export type GatewayParts = Awaited<ReturnType<typeof startGatewayParts>>;
 
-/** @param prefix one hash tag, such as `{sluice}` */
-export async function startGatewayParts(redisAddress: RedisAddress, prefix = TEST_CONFIG.prefix) {
+/**
+ * @param prefix one hash tag, such as `{sluice}`
+ * @param logs of each program; by default `TEST_LOG=debug` shows them
+ */
+export async function startGatewayParts(
+  redisAddress: RedisAddress,
+  prefix = TEST_CONFIG.prefix,
+  logs: { api?: Logger; workers?: Logger } = {},
+) {
   const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
   const sealer = createSealer(Buffer.alloc(32, 5));
   const own = {
@@ -23,10 +30,15 @@ export async function startGatewayParts(redisAddress: RedisAddress, prefix = TES
   const onGivenUp = (error: Error) => {
     throw error;
   };
-  const workers = await startWorkers({ config, redisAddress, sealer, log, onGivenUp });
-  const api = await startApi({ config, version: '0.0.0-test', redisAddress, sealer, log });
+  const workers = await startWorkers({ config, redisAddress, sealer, log: logs.workers ?? log, onGivenUp });
+  const api = await startApi({
+    ...{ config, version: '0.0.0-test', redisAddress, sealer },
+    log: logs.api ?? log,
+  });
   return {
     url: api.url,
+    /** The key of `admin`. */
+    key: API_KEY,
     sealer,
     /** As `admin`. */
     call: createCaller(() => api.url, API_KEY),

@@ -3,6 +3,7 @@
  * start what a failover forgot a second time.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
+import type { Job } from '../../src/job/record.ts';
 import type { Workers } from '../../src/workers/main.ts';
 import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
 import { withClient } from '../helpers/redis-process.ts';
@@ -46,7 +47,7 @@ it('while the replica is missing nothing is started, and each job is started onc
   await runToEnd(stores, { host: 'plain', command: 'true' });
   await redis.replica.kill('SIGSTOP');
   const commands = [3, 4, 5].map((code) => `sh -c 'exit ${code}'`);
-  const jobs = [];
+  const jobs: Job[] = [];
   for (const command of commands) jobs.push(await stores.submit(newJob({ host: 'plain', command })));
   const putBack = async () => {
     const events = await Promise.all(jobs.map(({ id }) => stores.jobs.events(id)));

@@ -11,6 +11,9 @@ test.each([
   'LOADING Redis is loading the dataset in memory',
   "READONLY You can't write against a read only replica.",
   'MISCONF Redis is configured to save RDB snapshots',
+  'NOREPLICAS Not enough good replicas to write.',
+  'EXECABORT Transaction discarded because of previous errors.',
+  'UNBLOCKED force unblock from blocking operation, instance state changed (master -> replica?)',
 ])('"%s" means that nothing was done', (message) => {
   expect(code(message, true)).toBe('store_unavailable');
   expect(code(message, false)).toBe('store_unavailable');
@@ -20,6 +23,7 @@ test.each([
   'Command timed out',
   'Reached the max retries per request limit (which is 1).',
   'Connection is closed.',
+  'Command aborted due to connection close',
   'read ECONNRESET',
 ])('"%s" means that a write may have been done, and that a read was not', (message) => {
   expect(code(message, true)).toBe('not_acknowledged');

@@ -3,17 +3,24 @@
  * carries a stack or a value that the caller sent; what is not one of ours is logged and told as `internal`.
  */
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
-import { ERRORS, type ErrorCode, SluiceError } from '../../job/errors.ts';
+import { ERRORS, type ErrorCode, hasCode, SluiceError } from '../../job/errors.ts';
 import { PROBLEM_CONTENT_TYPE, type Problem, problemType } from '../../protocol/problem.ts';
 import type { Api } from '../instance.ts';
 import { storeProblem } from '../store-errors.ts';
 import { validationProblem } from '../validation.ts';
 import { createMethodTable } from './methods.ts';
 
-export function replyWithProblems(app: Api): void {
+export interface ProblemDeps {
+  /** A request failed because the store did: that is told once, not for each request. */
+  onStoreTrouble: (error: unknown) => void;
+}
+
+export function replyWithProblems(app: Api, { onStoreTrouble }: ProblemDeps): void {
   const methods = createMethodTable(app);
   app.setErrorHandler((error, request, reply) => {
-    sendProblem(request, reply, toSluiceError(error as FastifyError, request));
+    const problem = toSluiceError(error as FastifyError, request);
+    if (hasCode(problem, 'store_unavailable', 'not_acknowledged')) onStoreTrouble(problem.cause);
+    sendProblem(request, reply, problem);
   });
   app.setNotFoundHandler((request, reply) => {
     const path = pathOf(request);
@@ -70,10 +77,11 @@ export function toSluiceError(error: FastifyError, request: FastifyRequest): Slu
   if (code !== undefined) return new SluiceError(code);
   const writes = request.routeOptions.config?.audit !== undefined;
   const unavailable = storeProblem(error, writes);
+  if (unavailable) return unavailable;
   // Only what is named here: an error of the Redis client also carries the arguments of its command.
   const { name, message, stack } = error;
   request.log.error({ event: 'http.request.failed', error: { name, message, stack } }, 'a request failed');
-  return unavailable ?? new SluiceError('internal');
+  return new SluiceError('internal');
 }
 
 /** The path without its query, cut: it is repeated in replies and logs. */

@@ -37,13 +37,14 @@ const putScript = defineScript(`
 if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then return 'changed' end
 local holder = redis.call('GET', KEYS[3])
 if holder and holder ~= ARGV[3] then return 'held by ' .. holder end
+-- Before what only takes away: a Redis that is full stops a script at its first write that needs room, or not at all.
+redis.call('HINCRBY', KEYS[5], 'revision', 1)
 if KEYS[2] ~= KEYS[1] then
   redis.call('DEL', KEYS[2])
   redis.call('HDEL', KEYS[5], 'pinned_fingerprint', 'agent')
 end
 -- What was changed may have mended it: it is tried at once.
 if ARGV[4] == '1' then redis.call('HDEL', KEYS[5], 'retry_at', 'asked_until') end
-redis.call('HINCRBY', KEYS[5], 'revision', 1)
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[4], 0, ARGV[3])
