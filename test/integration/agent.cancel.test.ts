@@ -1,5 +1,5 @@
 /** Cancel and timeout kill everything that can be found, and say how they know. */
-import { existsSync, mkdirSync, rmdirSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, rmdirSync } from 'node:fs';
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { isAlive } from '../helpers/alive.ts';
@@ -128,6 +128,19 @@ describe('timeout_seconds', () => {
       return_code: null,
       signal: null,
     });
+  });
+
+  it('holds when the timer alone was killed', async () => {
+    const run = { job_id: 'untimed', command: 'sleep 60', timeout_seconds: 2 };
+    await agent.call('POST', '/run', run);
+    const keeper = await until(() => Number(readFileSync(`${agent.jobDir('untimed')}/keeper`, 'utf8')));
+    await until(() => readFileSync(`/proc/${keeper}/cmdline`, 'latin1').includes('expire'));
+    process.kill(keeper, 'SIGKILL');
+    const body = await until(async () => {
+      const now = (await agent.call('GET', '/status/untimed')).body;
+      return now.state === 'ended' && now;
+    });
+    expect(body).toMatchObject({ reason: 'timeout', return_code: null, remaining_pids: [] });
   });
 
   it('leaves nothing of its timer behind when the command ends in time', async () => {

@@ -1,4 +1,5 @@
 /** What a cancel sends, and in which order: the signal that was asked for, KILL after the grace, KILL at once when asked again. */
+import { existsSync, mkdirSync, rmdirSync, writeFileSync } from 'node:fs';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openStage, type Stage, stopped } from '../helpers/stage.ts';
 import { until } from '../helpers/until.ts';
@@ -48,3 +49,43 @@ describe.each(PROVEN)('%s: a cancel', (way) => {
     expect(scene.alive()).toEqual([]);
   });
 });
+
+// In a cgroup of version 1 that is frozen SIGKILL waits, as it does for a process that hangs in its kernel.
+const FREEZER = '/sys/fs/cgroup/freezer';
+const canFreeze = process.getuid?.() === 0 && existsSync(`${FREEZER}/cgroup.procs`);
+
+describe.skipIf(!canFreeze).each(['full', 'B-launcher'] as const)(
+  '%s: a process that cannot be killed',
+  (way) => {
+    const cgroup = `${FREEZER}/sluice-test-${process.pid}-${way}`;
+    const freeze = (state: 'FROZEN' | 'THAWED') => writeFileSync(`${cgroup}/freezer.state`, state);
+    beforeAll(() => mkdirSync(cgroup));
+    afterAll(async () => {
+      freeze('THAWED');
+      await until(() => {
+        rmdirSync(cgroup);
+        return true;
+      });
+    });
+
+    it('keeps its job canceling, is named in its events, and proves it once it is gone', async () => {
+      const { id } = await stage.submit(way, scene.tree);
+      await stateOf(stage.stores, id, 'running');
+      await scene.begun();
+      writeFileSync(`${cgroup}/cgroup.procs`, String(scene.pid('child')));
+      freeze('FROZEN');
+      await stage.cancel(id, { grace_seconds: 0 });
+      const told = async () => (await stage.stores.jobs.events(id)).map(({ why }) => why);
+      const words = `still there after KILL: process ${scene.pid('child')}`;
+      await until(async () => (await told()).includes(words), { timeoutMs: 45_000 });
+      expect(await stage.stores.jobs.get(id)).toMatchObject({ state: 'canceling' });
+      freeze('THAWED');
+      expect(await stage.reaches(id, way, 'canceled')).toMatchObject({
+        ...stopped(way),
+        outcome: { leftover_processes: 0 },
+      });
+      expect(scene.alive()).toEqual([]);
+      expect((await told()).filter((why) => why.startsWith('still there'))).toHaveLength(1);
+    });
+  },
+);
