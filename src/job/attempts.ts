@@ -6,7 +6,7 @@
  */
 import type { Change } from './move.ts';
 import type { Outcome } from './outcome.ts';
-import type { Job, JobProgress } from './record.ts';
+import type { EndedAttempt, Job, JobProgress } from './record.ts';
 import type { OverState } from './states.ts';
 
 /** What is known of an attempt by itself. */
@@ -20,14 +20,7 @@ const OWN_FIELDS = [
   'ended_at',
   'stdout_bytes',
   'stderr_bytes',
-] as const;
-
-/** An attempt that was followed by another one: how it ended, and how its output is asked for. */
-export interface EndedAttempt extends Pick<JobProgress, (typeof OWN_FIELDS)[number]> {
-  /** What the job would have become if it had been the last one. */
-  state: OverState;
-  outcome: Outcome;
-}
+] as const satisfies (keyof EndedAttempt)[];
 
 /** What a new attempt has to find out for itself, and where it begins. */
 const NOT_BEGUN = {

@@ -2,10 +2,8 @@
  * A job's record: what was asked (`JobRequest`, never changed) and where it stands (`JobProgress`, changed by
  * moves only). Times are milliseconds since 1970 by Redis' clock, unless they are the host's and say so.
  */
-import type { EndedAttempt } from './attempts.ts';
 import type { Outcome } from './outcome.ts';
-import type { Retry } from './retry.ts';
-import type { State } from './states.ts';
+import type { OverState, State } from './states.ts';
 
 export const MODES = ['sync', 'async', 'tmux'] as const;
 export type Mode = (typeof MODES)[number];
@@ -17,6 +15,18 @@ export type Starter = (typeof STARTERS)[number];
 /** What becomes of a job whose unique key is held by another one; see `store/jobs/line.ts`. */
 export const ON_DUPLICATE = ['attach', 'reject', 'replace'] as const;
 export type OnDuplicate = (typeof ON_DUPLICATE)[number];
+
+/** The ends after which a command can be run again. */
+export const RETRY_CAUSES = ['exit', 'signal', 'timeout', 'spawn_error', 'reboot'] as const;
+export type RetryCause = (typeof RETRY_CAUSES)[number];
+
+export interface Retry {
+  /** How often the command is started at most, the first time included; 2 and more. */
+  max_attempts: number;
+  /** Before the second attempt, in seconds; it doubles with every further one (`retry.ts`). */
+  backoff_seconds: number;
+  on: readonly RetryCause[];
+}
 
 /** What the caller asked for, as accepted: defaults filled in, never changed afterwards. */
 export interface JobRequest {
@@ -104,6 +114,17 @@ export interface JobProgress {
 }
 
 export interface Job extends JobRequest, JobProgress {}
+
+/** What is known of an attempt by itself. */
+type OfAttempt = 'attempt' | 'started_by' | 'agent_job_id' | 'launcher_dir' | OfItsRun;
+type OfItsRun = 'dispatched_at' | 'started_at' | 'ended_at' | 'stdout_bytes' | 'stderr_bytes';
+
+/** An attempt that was followed by another one: how it ended, and how its output is asked for. */
+export interface EndedAttempt extends Pick<JobProgress, OfAttempt> {
+  /** What the job would have become if it had been the last one. */
+  state: OverState;
+  outcome: Outcome;
+}
 
 /** A record before its acceptance. */
 export const NOT_STARTED: Omit<JobProgress, 'state' | 'version'> = {

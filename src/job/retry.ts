@@ -7,24 +7,12 @@
  */
 import { nextAttempt } from './attempts.ts';
 import type { Move } from './move.ts';
-import type { Job } from './record.ts';
+import type { Job, Retry, RetryCause } from './record.ts';
 import type { Report } from './report.ts';
 import { isOver, type State } from './states.ts';
 
-/** The ends after which a command can be run again. */
-export const RETRY_CAUSES = ['exit', 'signal', 'timeout', 'spawn_error', 'reboot'] as const;
-export type RetryCause = (typeof RETRY_CAUSES)[number];
-
 /** A command that failed is run again; one that took too long, or was cut off in its midst, only on request. */
 export const USUAL_CAUSES: readonly RetryCause[] = ['exit', 'signal', 'spawn_error'];
-
-export interface Retry {
-  /** How often the command is started at most, the first time included; 2 and more. */
-  max_attempts: number;
-  /** Before the second attempt, in seconds; see `backoffMs`. */
-  backoff_seconds: number;
-  on: readonly RetryCause[];
-}
 
 export const MAX_ATTEMPTS = 20;
 export const USUAL_BACKOFF_SECONDS = 10;

@@ -8,8 +8,7 @@ import Type, { type Static } from 'typebox';
 import { asOfAttempt } from '../job/attempts.ts';
 import { OUTCOME_KINDS, PROOFS } from '../job/outcome.ts';
 import type { Job, Tails } from '../job/record.ts';
-import { MODES, STARTERS } from '../job/record.ts';
-import { RETRY_CAUSES } from '../job/retry.ts';
+import { MODES, RETRY_CAUSES, STARTERS } from '../job/record.ts';
 import { isOver, STATES } from '../job/states.ts';
 
 /** What is kept beside the record. */

@@ -1,11 +1,9 @@
 /** The body of `POST /v1/jobs`. Lengths here are in characters; those in bytes are checked beside it. */
 import Type, { type Static } from 'typebox';
-import { MODES, ON_DUPLICATE, type OnDuplicate } from '../../../job/record.ts';
+import { MODES, ON_DUPLICATE, type OnDuplicate, RETRY_CAUSES, type RetryCause } from '../../../job/record.ts';
 import {
   LONGEST_BACKOFF_SECONDS,
   MAX_ATTEMPTS,
-  RETRY_CAUSES,
-  type RetryCause,
   USUAL_BACKOFF_SECONDS,
   USUAL_CAUSES,
 } from '../../../job/retry.ts';
