@@ -9,6 +9,7 @@ import { type Outcome, outcome } from './outcome.ts';
 import { FIRST_PAUSE_MS, LOST_PAUSE_MS } from './pace.ts';
 import { isProvenOver } from './proven-over.ts';
 import type { Job } from './record.ts';
+import { withAdvice } from './remedies.ts';
 import type { Report } from './report.ts';
 import { retried } from './retry.ts';
 import type { State } from './states.ts';
@@ -43,12 +44,17 @@ function meaning(job: Job, report: Report, moment: Moment): Move | null {
   }
 }
 
-/** What a silence of `silentMs`, in which `asks` requests failed, means. */
-export function settleSilence(
-  job: Job,
-  silence: { since: number; silentMs: number; asks: number },
-  moment: Moment,
-): Move | null {
+export interface Silent {
+  since: number;
+  silentMs: number;
+  /** Requests that failed meanwhile. */
+  asks: number;
+  /** Why there is no answer, where that is known. */
+  why?: string;
+}
+
+/** What a silence means. */
+export function settleSilence(job: Job, silence: Silent, moment: Moment): Move | null {
   const gone = silence.silentMs >= job.lost_after_seconds * 1_000 && silence.asks >= LOST_ASKS;
   if (job.state === 'running') {
     return {
@@ -56,7 +62,7 @@ export function settleSilence(
       change: {
         unreachable_since: silence.since,
         next_poll_at: moment.now + FIRST_PAUSE_MS,
-        why: 'the host does not answer',
+        why: silence.why ?? 'the host does not answer',
       },
     };
   }
@@ -206,7 +212,7 @@ function lost(ended: Outcome, { now }: Moment, nextPollAt: number | null): Move 
   return {
     to: 'lost',
     change: {
-      outcome: ended,
+      outcome: withAdvice(ended),
       lost_at: now,
       unreachable_since: null,
       next_poll_at: nextPollAt,

@@ -115,6 +115,39 @@ describe('settle', () => {
   });
 });
 
+describe('a job that its host certifies never to have begun', () => {
+  const neverRan: Report = { kind: 'never_ran', message: null };
+
+  it.each(['dispatching', 'running', 'unreachable'] as const)(
+    'is queued again under the same token, if it was %s',
+    (state) => {
+      const move = settle(jobIn(state), neverRan, moment);
+      expect(move?.to).toBe('queued');
+      expect(move?.change.attempt).toBeUndefined();
+      expect(move?.change.started_at).toBeNull();
+    },
+  );
+
+  it('is canceled if it was canceling', () => {
+    expect(settle(jobIn('canceling'), neverRan, moment)?.to).toBe('canceled');
+  });
+});
+
+describe('a lost job', () => {
+  it.each(['reboot', 'exit_unknown'] as const)('says what to do about it: %s', (reason) => {
+    const move = settle(jobIn('running'), { kind: 'vanished', reason, message: null }, moment);
+    expect(move?.change.outcome?.message).toMatch(/: look on its host .* before submitting it again$/);
+  });
+
+  it('says what to do about it, if its host has forgotten it or fell silent', () => {
+    const forgotten = settle(jobIn('running'), { kind: 'unknown', message: 'not known' }, moment);
+    expect(forgotten?.change.outcome?.message).toMatch(/^not known: look on its host whether it still runs/);
+    const silence = { since: 1, silentMs: 1e12, asks: LOST_ASKS };
+    const silent = settleSilence(jobIn('unreachable'), silence, moment);
+    expect(silent?.change.outcome?.message).toMatch(/: see to its host; once that answers/);
+  });
+});
+
 describe('a job that its host had forgotten', () => {
   const forgotten = jobIn('lost', {
     started_at: moment.now - 60_000,

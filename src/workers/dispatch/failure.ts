@@ -11,6 +11,7 @@ import { pauseLeftMs } from '../../job/host.ts';
 import { outcome } from '../../job/outcome.ts';
 import { LOST_PAUSE_MS } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
+import { withAdvice } from '../../job/remedies.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
@@ -136,7 +137,7 @@ export function createStartFailure(deps: {
     if (error.code !== 'agent_store_changed') return ambiguous(target, job, error);
     const now = await jobs.now();
     await jobs.transition(job, 'dispatching', 'lost', {
-      outcome: outcome('forgotten', { message: error.message }),
+      outcome: withAdvice(outcome('forgotten', { message: error.message })),
       lost_at: now,
       next_poll_at: now + LOST_PAUSE_MS,
       why: "the host's records are not those of the first start",
@@ -163,7 +164,7 @@ export function createStartFailure(deps: {
   async function cannotBeSettled(job: Job): Promise<Next> {
     const now = await jobs.now();
     const message = 'the reply to its start was lost, and the agent cannot say whether it started';
-    const unsettled = outcome('ambiguous_start', { message });
+    const unsettled = withAdvice(outcome('ambiguous_start', { message }));
     if (job.on_ambiguous_start === 'retry') {
       const why = 'the reply to its start was lost; on_ambiguous_start is retry';
       // Growing, because each of them may have started the command.
