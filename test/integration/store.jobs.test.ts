@@ -243,3 +243,18 @@ it('removing a record leaves no key of it, but waits for its deliveries', async 
   expect(await empty.redis.zcard(empty.keys.jobsAll)).toBe(0);
   await empty.close();
 });
+
+it('removal leaves a lost job that was corrected since it was looked at, with its place in the index', async () => {
+  const job = await accept({ host: 'corrected' });
+  const why = 'by a test';
+  const started = await stores.jobs.transition(job, 'queued', 'dispatching', { attempt: 1, why });
+  if (!started) throw new Error('not started');
+  const lost = await stores.jobs.transition(started, 'dispatching', 'lost', { why });
+  if (!lost) throw new Error('not lost');
+  const found = await stores.jobs.transition(lost, 'lost', 'succeeded', { outcome: outcome('exit'), why });
+  expect(found).toMatchObject({ state: 'succeeded' });
+  expect(await stores.jobs.remove(lost)).toBe(false);
+  expect(await stores.jobs.get(job.id)).toMatchObject({ state: 'succeeded', version: 4 });
+  expect(await stores.jobs.remove((await stores.jobs.get(job.id)) ?? lost)).toBe(true);
+  expect(await stores.redis.zscore(stores.keys.jobsByState('succeeded'), job.id)).toBeNull();
+});

@@ -12,10 +12,13 @@ const PUT_OFF_MS = 3_600_000;
  * KEYS 1 expiring 2 deliveries under way 3 followed 4 hosts with followed jobs 5-9 indexes (all, owner, host,
  *      state, deadlines) 10.. keys to delete, then, of jobs with a unique key only, its line, the succession, and what
  *      requests it was attached to
- * ARGV 1 id 2 host 3 how many keys to delete 4 to how many requests it was attached
- * Returns 1 if removed, 0 if put off.
+ * ARGV 1 id 2 host 3 how many keys to delete (the job's own first) 4 to how many requests it was attached
+ *      5 the version that the caller has seen
+ * Returns 1 if removed, 0 if put off or moved since.
  */
 const removeScript = defineScript(`${LEAVE_LUA}
+-- A lost job that was corrected just now is kept from that on, and would leave its entry in the index of its new state.
+if redis.call('HGET', KEYS[10], 'version') ~= ARGV[5] then return 0 end
 local last = 9 + ARGV[3]
 local line, succession, attached = KEYS[last + 1], KEYS[last + 2], KEYS[last + 3]
 -- Attached to one more since the caller looked: that request's key is to go, too.
@@ -62,7 +65,7 @@ export async function remove(redis: Redis, keys: Keys, job: Job): Promise<boolea
       ...toDelete,
       ...(line === null ? [] : [line, keys.succession, keys.jobAttached(id)]),
     ],
-    [id, host, toDelete.length, attached.length],
+    [id, host, toDelete.length, attached.length, job.version],
   );
   return removed === 1;
 }
