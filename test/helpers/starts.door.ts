@@ -26,7 +26,8 @@ export type OnStart = (start: HeldStart) => Promise<void> | void;
 export type Door = Awaited<ReturnType<typeof openDoor>>;
 
 /** @param marker what the command of the test contains, and nothing else that is sent through this door */
-export async function openDoor(agent: { address: string; token: string }, marker: string) {
+export async function openDoor(lives: { address: string; token: string }, marker: string) {
+  let agent = lives;
   const first = await makeCertificate();
   const sockets = new Set<Duplex>();
   let onStart: OnStart | null = null;
@@ -77,8 +78,13 @@ export async function openDoor(agent: { address: string; token: string }, marker
 
   const door = {
     address: `127.0.0.1:${port}`,
-    token: agent.token,
+    token: lives.token,
     fingerprint: first.fingerprint,
+    /** Another agent lives behind it from now on; its token is the door's affair. */
+    moveIn(other: { address: string; token: string }): void {
+      agent = other;
+      breakAll();
+    },
     /** What is to become of the next start of the test's command; later ones pass. */
     onStart(act: OnStart): void {
       onStart = act;
