@@ -52,10 +52,15 @@ const LEASE_MARGIN_MS = 5_000;
 /** Waking a little late costs nothing; a little early it would find nothing due, and wait for the sweep. */
 const LATE_MS = 5;
 const ORIGINS_AT_ONCE = 1_000;
+/** How long a look at the line of origins is believed, in ms. */
+const CROWD_MS = 500;
 
 export function createDeliverer(deps: DelivererDeps): Deliverer {
   const { deliveries, connection, queuePrefix: prefix, log } = deps;
   const closing = new AbortController();
+  /** Requests under way whose run has given up its place to another origin. */
+  const left = new Set<Promise<unknown>>();
+  const crowd = { at: Number.NEGATIVE_INFINITY, waiting: 0 };
   const attempt = createAttempt(deps);
   const queue = new Queue<Origin>(QUEUES.deliver, {
     connection,
@@ -69,9 +74,8 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
   queue.on('error', oncePerOutage(connection, complain('webhook.queue.failed')));
 
   const expand = oneAtATime(async () => {
-    await expandOutbox(deps);
-    const origins = await deliveries.takeDue(ORIGINS_AT_ONCE);
-    await queue.addBulk(origins.map((origin) => ({ name: 'origin', data: { origin } })));
+    await expandOutbox(deps, wakeDue);
+    await wakeDue();
   });
 
   return {
@@ -87,9 +91,23 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
     async close() {
       closing.abort();
       await worker?.close();
+      await Promise.all(left);
       await queue.close();
     },
   };
+
+  async function wakeDue(): Promise<void> {
+    const origins = await deliveries.takeDue(ORIGINS_AT_ONCE);
+    await queue.addBulk(origins.map((origin) => ({ name: 'origin', data: { origin } })));
+  }
+
+  async function isCrowded(): Promise<boolean> {
+    if (performance.now() - crowd.at > CROWD_MS) {
+      crowd.at = performance.now();
+      crowd.waiting = await queue.getWaitingCount();
+    }
+    return crowd.waiting > 0;
+  }
 
   async function run({ origin }: Origin, lost: AbortSignal): Promise<void> {
     if (origin === undefined) return expand();
@@ -98,6 +116,11 @@ export function createDeliverer(deps: DelivererDeps): Deliverer {
       attempt,
       perOrigin: deps.perOrigin,
       leaseMs: deps.leaseMs ?? deps.timeoutMs + LEASE_MARGIN_MS,
+      isCrowded,
+      onLeft: (requests: Promise<unknown>) => {
+        const done = requests.finally(() => left.delete(done));
+        left.add(done);
+      },
       onError: complain('webhook.delivery.unrecorded'),
     };
     const next = await drainOrigin(drain, origin, AbortSignal.any([lost, closing.signal]));

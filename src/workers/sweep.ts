@@ -57,8 +57,7 @@ export function createSweep(deps: {
       wakeLate,
       passDeadlines,
       goOnWithSuccession,
-      removeExpired,
-      deliveries: deps.sweepDeliveries,
+      deliverThenRemove,
       goOnWithRescue: rescue.goOn,
       ...(count % SELDOM === 0 && { wakeUnasked, rescueStranded: rescue.stranded }),
     };
@@ -85,7 +84,16 @@ export function createSweep(deps: {
   }
 
   async function goOnWithSuccession(): Promise<void> {
-    for (const id of await jobs.overdue('succession', BATCH)) await succeed(id);
+    for (const id of await jobs.overdue('succession', BATCH)) {
+      // Each for itself, as the steps are.
+      await succeed(id).catch((err: unknown) => log.error({ job: id, err }, 'sweep.succession_failed'));
+    }
+  }
+
+  /** In this order: a change in the outbox protects no record yet, its deliveries do. */
+  async function deliverThenRemove(): Promise<void> {
+    await deps.sweepDeliveries();
+    await removeExpired();
   }
 
   async function removeExpired(): Promise<void> {

@@ -22,9 +22,17 @@ export function createRig(
     timeoutMs?: number;
     leaseMs?: number;
     perOrigin?: number;
+    concurrency?: number;
   } & Partial<SenderDeps> = {},
 ) {
-  const { pausesSeconds = [0.1, 0.1, 0.1], timeoutMs = 2_000, perOrigin = 4, leaseMs, ...sending } = options;
+  const {
+    pausesSeconds = [0.1, 0.1, 0.1],
+    timeoutMs = 2_000,
+    perOrigin = 4,
+    leaseMs,
+    concurrency = 100,
+    ...sending
+  } = options;
   const { redis, keys, sealer } = stores;
   const deliveries = createDeliveryStore({ redis, keys });
   const endpoints = createEndpointStore({ redis, keys, sealer });
@@ -47,7 +55,7 @@ export function createRig(
     perOrigin,
     timeoutMs,
     leaseMs,
-    concurrency: 100,
+    concurrency,
     log: pino({ level: process.env.TEST_LOG ?? 'silent' }),
   });
   return {

@@ -18,20 +18,33 @@ export interface ExpandDeps {
 
 const BATCH = 100;
 
-/** Empties the outbox, but for what cannot be read: that is left for people to see. @returns deliveries made */
-export async function expandOutbox({ deliveries, endpoints, view, log }: ExpandDeps): Promise<number> {
-  let made = 0;
+/**
+ * Empties the outbox, but for what cannot be read: that is left for people to see, and passed over.
+ * @param onExpanded called after each batch: who is told of its first change does not wait for the last one's deliveries
+ */
+export async function expandOutbox(
+  { deliveries, endpoints, view, log }: ExpandDeps,
+  onExpanded: () => Promise<void>,
+): Promise<void> {
+  let unreadable = 0;
   for (;;) {
-    const batch = await deliveries.outbox(BATCH);
+    const limit = BATCH + unreadable;
+    const batch = await deliveries.outbox(limit);
     const all = batch.length > 0 ? await endpoints.list() : [];
-    let taken = 0;
-    for (const outgoing of batch) {
-      const wanted = await wantedBy(outgoing, all);
-      if (!wanted || !(await deliveries.expand(outgoing, wanted))) continue;
-      taken++;
-      made += wanted.length;
-    }
-    if (taken === 0) return made;
+    const ends = await Promise.all(batch.map((outgoing) => expandOne(outgoing, all)));
+    const taken = ends.filter((end) => end === 'taken').length;
+    if (taken > 0) await onExpanded();
+    else if (batch.length < limit) return;
+    unreadable = ends.filter((end) => end === 'unreadable').length;
+  }
+
+  async function expandOne(
+    outgoing: Outgoing,
+    all: Endpoint[],
+  ): Promise<'taken' | 'by_another' | 'unreadable'> {
+    const wanted = await wantedBy(outgoing, all);
+    if (!wanted) return 'unreadable';
+    return (await deliveries.expand(outgoing, wanted)) ? 'taken' : 'by_another';
   }
 
   async function wantedBy({ text, entry, error }: Outgoing, all: Endpoint[]): Promise<NewDelivery[] | null> {
