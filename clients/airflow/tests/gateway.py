@@ -23,6 +23,7 @@ from typing import Any
 import httpx
 
 HOST = "192.168.120.139:18443"
+ACTIVE = ("queued", "dispatching", "running", "unreachable", "canceling")
 SLUICE = os.environ.get("SLUICE") or str(Path(__file__).resolve().parents[3] / "bin" / "sluice")
 
 
@@ -37,38 +38,25 @@ class RunningGateway:
         self.log = data.parent / "gateway.log"
         self.key = ""
         self._process: subprocess.Popen[str] | None = None
+        self._agent: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "REDIS_URL"))}
-        command = [SLUICE, "up", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
-        command += ["--agent", f"127.0.0.1:{self.agent_port}"]
-        self._process = subprocess.Popen(
-            command,
-            env={**kept, "SLUICE_LOG_LEVEL": "warn"},
-            stdout=subprocess.PIPE,
-            stderr=self.log.open("a"),
-            text=True,
-            start_new_session=True,
-        )
-        assert self._process.stdout is not None
-        for line in self._process.stdout:
-            if "is up at" in line:
-                break
-        else:
-            raise AssertionError(f"sluice up did not start: {self.log.read_text()[-4000:]}")
-        # Its pipe must not fill up.
-        threading.Thread(target=self._process.stdout.read, daemon=True).start()
+        command = ["up", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
+        self._process, _ = launch(command, self.log, "is up at")
         found = re.search(r"^SLUICE_API_KEY=(.+)$", (self.data / "key.env").read_text(), re.MULTILINE)
         assert found
         self.key = found[1]
 
-    def name_host(self) -> None:
-        """Gives the agent the name that DAGs use for it."""
-        local = self.call("GET", "/v1/hosts/local")
-        token = (self.data / "agent" / "token").read_text().strip()
-        self.call("DELETE", "/v1/hosts/local")
-        order = {"address": f"127.0.0.1:{self.agent_port}", "token": token, "tls": local["tls"]}
-        self.call("PUT", f"/v1/hosts/{HOST}", order)
+    def start_agent(self) -> None:
+        """An agent by the name that the example DAGs use."""
+        data = self.data.parent / "agent"
+        data.mkdir(mode=0o711)
+        token_file = self.data.parent / "agent-token"
+        command = ["agent", "--listen", f"127.0.0.1:{self.agent_port}", "--data", str(data)]
+        command += ["--token-file", str(token_file)]
+        self._agent, line = launch(command, self.log, "fingerprint")
+        order = {"address": f"127.0.0.1:{self.agent_port}", "token": token_file.read_text().strip()}
+        self.call("PUT", f"/v1/hosts/{HOST}", {**order, "tls": {"fingerprint": line.split()[3]}})
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is None:
@@ -76,6 +64,12 @@ class RunningGateway:
         self._process.send_signal(number)
         self._process.wait(60)
         self._process = None
+
+    def stop_agent(self) -> None:
+        if self._agent is not None:
+            self._agent.terminate()
+            self._agent.wait(60)
+            self._agent = None
 
     def _is_up(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -96,6 +90,13 @@ class RunningGateway:
         job: dict[str, Any] = self.call("GET", f"/v1/jobs/{job_id}", params={"wait": seconds})
         return job
 
+    def cancel_all(self) -> None:
+        active = [job for job in self.jobs() if job["outcome"] is None]
+        if active:
+            self.call("POST", "/v1/jobs:cancel", {"state": list(ACTIVE), "grace_seconds": 0})
+        for job in active:
+            self.over(job["id"])
+
     def connection(self, **extra: Any) -> str:
         """As Airflow takes it from ``AIRFLOW_CONN_AGENT_DEFAULT``."""
         extra = {"gateway_url": self.url, "agent_token": self.key, "verify_ssl": False, **extra}
@@ -107,12 +108,14 @@ class GatewayForTests(RunningGateway):
 
     def __init__(self) -> None:
         self.directory = Path(tempfile.mkdtemp(prefix="sluice-airflow-"))
+        # Jobs of other users must be able to reach their files in there.
+        self.directory.chmod(0o711)
         super().__init__(self.directory / "data")
 
     def __enter__(self) -> GatewayForTests:
         try:
             self.start()
-            self.name_host()
+            self.start_agent()
         except BaseException:
             self.__exit__()
             raise
@@ -120,13 +123,32 @@ class GatewayForTests(RunningGateway):
 
     def __exit__(self, *_: object) -> None:
         try:
-            for job in self.jobs() if self._is_up() else []:
-                if not job["outcome"]:
-                    self.call("POST", f"/v1/jobs/{job['id']}:cancel", {"grace_seconds": 0})
-                    self.over(job["id"])
+            if self._is_up():
+                self.cancel_all()
         finally:
             self.stop()
+            self.stop_agent()
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def launch(arguments: list[str], log: Path, ready: str) -> tuple[subprocess.Popen[str], str]:
+    """:returns: the process, and the line that says that it is ready"""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "REDIS_URL"))}
+    process = subprocess.Popen(
+        [SLUICE, *arguments],
+        env={**kept, "SLUICE_LOG_LEVEL": "warn"},
+        stdout=subprocess.PIPE,
+        stderr=log.open("a"),
+        text=True,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    for line in process.stdout:
+        if ready in line:
+            # Its pipe must not fill up.
+            threading.Thread(target=process.stdout.read, daemon=True).start()
+            return process, line
+    raise AssertionError(f"sluice {arguments[0]} did not start: {log.read_text()[-4000:]}")
 
 
 def free_port() -> int:

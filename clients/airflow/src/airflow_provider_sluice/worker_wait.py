@@ -9,8 +9,8 @@ from airflow_provider_sluice.calls import LONGEST_HOLD, OVER, GatewayError, Gate
 from airflow_provider_sluice.client import GatewayClient, growing_pauses
 from airflow_provider_sluice.output import OutputLog
 
-#: Between two looks at the output, in seconds: the first, and the longest.
-FIRST_LOOK_SECONDS = 5.0
+#: How long the first request is held, in seconds: between two of them the output is looked at.
+FIRST_HOLD_SECONDS = 5.0
 
 
 def wait_in_worker(
@@ -27,7 +27,7 @@ def wait_in_worker(
     :param stopped: whether the task was killed: Airflow 3 goes on with it after ``on_kill``
     :returns: the job as last seen; it is over unless the time is, or the task was killed
     """
-    hold = FIRST_LOOK_SECONDS
+    hold = FIRST_HOLD_SECONDS
     pauses = growing_pauses()
     was_unreachable = False
     while job["state"] not in OVER and not stopped():
@@ -46,7 +46,7 @@ def wait_in_worker(
             tell(f"{job['target_server']} has not answered since {job['unreachable_since']}; waiting on")
         was_unreachable = unreachable
         grown = look(client, job["id"], output)
-        hold = FIRST_LOOK_SECONDS if grown else min(hold * 1.5, float(LONGEST_HOLD) / 2)
+        hold = FIRST_HOLD_SECONDS if grown else min(hold * 1.5, float(LONGEST_HOLD) / 2)
     return job
 
 
