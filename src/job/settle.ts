@@ -24,7 +24,14 @@ export interface Moment {
   skewMs: number;
 }
 
+/**
+ * States in which a host is asked about a job. What it says of a job in another one comes late: somebody else asked at
+ * the same time, and has committed it.
+ */
+const ASKED_ABOUT = new Set<State>(['dispatching', 'running', 'unreachable', 'canceling', 'lost']);
+
 export function settle(job: Job, report: Report, moment: Moment): Move | null {
+  if (!ASKED_ABOUT.has(job.state)) return null;
   const move = meaning(job, report, moment);
   return move && retried(job, report, move, moment.now);
 }

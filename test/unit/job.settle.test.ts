@@ -193,6 +193,15 @@ describe('settleSilence', () => {
 });
 
 describe('the table of moves', () => {
+  it('takes nothing from a report that comes late: of a job that is over, or waits to be started', () => {
+    const others = STATES.filter((state) => !asked.includes(state));
+    fc.assert(
+      fc.property(fc.constantFrom(...others), reports, (state, report) => {
+        expect(settle(jobIn(state), report, moment)).toBeNull();
+      }),
+    );
+  });
+
   it('lets no over state but lost be left', () => {
     for (const state of OVER.filter((over) => over !== 'lost')) {
       expect(STATES.filter((to) => canMove(state, to))).toEqual([]);

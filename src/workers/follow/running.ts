@@ -13,6 +13,7 @@ import type { RunningJob } from '../../store/jobs/glance.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import { reread } from './reread.ts';
 import type { Unanswered } from './unanswered.ts';
 
 /** Rejects with what the request rejects with. */
@@ -32,15 +33,15 @@ export function createAskRunning(deps: {
     const { reports, errors } = await contact.attempt(target, 'status', (dial) => agents.ask(dial, running));
     const now = await jobs.now();
     const times = new Map<string, number>();
-    const changed: string[] = [];
+    const changed: RunningJob[] = [];
     for (const job of running) {
       if (reports.get(job.id)?.kind === 'running') times.set(job.id, nextAbout(job, now, target.name));
-      else changed.push(job.id);
+      else changed.push(job);
     }
     await jobs.noteGrowth(running.flatMap((job) => grown(job, reports.get(job.id))));
     await followed.askAt(target.name, times);
-    for (const job of await jobs.getMany(changed)) {
-      if (job) await settle(target, job, reports.get(job.id), errors.get(job.id));
+    for (const job of await reread(jobs, changed)) {
+      await settle(target, job, reports.get(job.id), errors.get(job.id));
     }
   };
 

@@ -14,6 +14,7 @@ import type { RunningJob } from '../../store/jobs/glance.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import { reread } from '../follow/reread.ts';
 
 /** How long one request is held, in seconds: below what proxies and firewalls drop. */
 const HELD_SECONDS = 25;
@@ -120,9 +121,9 @@ export function createHeld(deps: {
   /** @returns whether any job changed; of those that run on, nothing is to be committed */
   async function settleAll(target: Target, asked: RunningJob[], { reports }: Answer): Promise<boolean> {
     let changed = false;
-    const ids = asked.map(({ id }) => id).filter((id) => (reports.get(id)?.kind ?? 'running') !== 'running');
-    for (const job of await jobs.getMany(ids)) {
-      const report = job && reports.get(job.id);
+    const told = asked.filter(({ id }) => (reports.get(id)?.kind ?? 'running') !== 'running');
+    for (const job of await reread(jobs, told)) {
+      const report = reports.get(job.id);
       if (!report) continue;
       // The end of a job is committed with the ends of its output, which are read from the host.
       const moved =
