@@ -56,9 +56,8 @@ export function createFlow(from: Socket, to: Socket, reset: () => void): Flow {
   /** Sends what was held back, as fast as this direction goes. */
   function goOn(): void {
     if (timer || mode === 'stall' || mode === 'lose') return;
-    const size =
-      mode === 'slow' ? Math.max(1, (bytesPerSecond * SLICE_MS) / 1_000) : Number.POSITIVE_INFINITY;
-    let budget = size;
+    const slice = Math.max(1, Math.floor((bytesPerSecond * SLICE_MS) / 1_000));
+    let budget = mode === 'slow' ? slice : Number.POSITIVE_INFINITY;
     while (held.length > 0 && budget > 0) {
       const chunk = held.shift() as Buffer;
       const part = chunk.length > budget ? chunk.subarray(0, budget) : chunk;

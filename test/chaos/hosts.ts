@@ -40,6 +40,8 @@ export interface RigHost extends HostPlan {
   /** Kills it first where it runs. @param args more of its command line, for this life only */
   restart(args?: string[]): Promise<void>;
   signal(signal: NodeJS.Signals): void;
+  /** Where this host keeps what it knows of the jobs that it was told to start, for evidence. */
+  jobsDir: string;
   stop(): Promise<void>;
 }
 
@@ -70,7 +72,7 @@ export async function startHost(dir: string, plan: HostPlan): Promise<RigHost> {
   };
 }
 
-type Agent = Pick<RigHost, 'pid' | 'kill' | 'restart' | 'stop'> & KeptBaseAgent;
+type Agent = Pick<RigHost, 'pid' | 'kill' | 'restart' | 'jobsDir' | 'stop'> & KeptBaseAgent;
 
 async function startFull(dir: string, { name, dataDir }: HostPlan): Promise<Agent> {
   const clock = Object.entries(clockOf(dir, name).env).map(([key, value]) => `${key}=${value}`);
@@ -79,6 +81,7 @@ async function startFull(dir: string, { name, dataDir }: HostPlan): Promise<Agen
     address: agent.address,
     token: agent.token,
     fingerprint: agent.fingerprint,
+    jobsDir: agent.jobDir(''),
     pid: () => agent.pid,
     kill: () => agent.kill('SIGKILL'),
     restart: (args = []) => agent.restart(args),
@@ -98,6 +101,7 @@ async function startBase(dir: string, { name, generation = 'A' }: HostPlan): Pro
   }
   return {
     ...kept,
+    jobsDir: join(root, '.sluice', 'jobs'),
     pid: () => child.pid ?? 0,
     kill: () => end('SIGKILL'),
     async restart() {

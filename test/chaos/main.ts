@@ -1,5 +1,5 @@
 /**
- * `npm run chaos -- [--minutes N] [--seed S] [--short]`: all promises about jobs, on real processes, while everything is
+ * `npm run chaos -- [--minutes N] [--seed S] [--short] [--sentinel]`: all promises about jobs, on real processes, while everything is
  * killed, frozen, cut off and filled up. docs/reliability.md says what is promised and what is not covered.
  *
  * The same seed makes the same faults at the same times. Ends with 1 if any promise broke, and says which, with evidence.
@@ -14,6 +14,8 @@ const { values } = parseArgs({
     minutes: { type: 'string', default: '15' },
     seed: { type: 'string', default: `${Date.now() % 1_000_000}` },
     short: { type: 'boolean', default: false },
+    // The second world alone.
+    sentinel: { type: 'boolean', default: false },
     rate: { type: 'string', default: '8' },
     every: { type: 'string', default: '1.6' },
   },
@@ -35,7 +37,7 @@ console.log(
 
 const results: RunResult[] = [];
 const plans = plansOf({
-  ...{ seed, minutes, worlds: WORLDS },
+  ...{ seed, minutes, worlds: values.sentinel ? ['sentinels'] : WORLDS },
   ...{ perSecond: Number(values.rate), everyMs: Number(values.every) * 1_000 },
 });
 for (const plan of plans) {

@@ -1,4 +1,6 @@
 /** The worlds of a run: which Redis, which hosts, for how long. */
+
+import { startSentinelSet } from './redis-sentinels.ts';
 import { startSingleRedis } from './redis-single.ts';
 import type { RunPlan } from './run.ts';
 
@@ -11,24 +13,25 @@ export interface Wanted {
   everyMs: number;
 }
 
-export const WORLDS = ['one redis'] as const;
+export const WORLDS = ['one redis', 'sentinels'] as const;
 export type WorldName = (typeof WORLDS)[number];
 
 /** A second world says little more the longer it runs. */
-const SHARES: Record<WorldName, number> = { 'one redis': 0.8 };
+const SHARES: Record<WorldName, number> = { 'one redis': 0.75, sentinels: 0.25 };
 
 export function plansOf({ seed, minutes, worlds, perSecond, everyMs }: Wanted): RunPlan[] {
   const total = worlds.reduce((sum, name) => sum + SHARES[name], 0);
   return worlds.map((name) => {
     const forMs = Math.round((minutes * 60_000 * SHARES[name]) / total);
-    return { ...{ seed, forMs, everyMs, perSecond, settleMs: 150_000, settings: {} }, ...WORLD[name] };
+    return { ...{ seed, forMs, everyMs, perSecond, settleMs: 150_000 }, ...WORLD[name] };
   });
 }
 
-const WORLD: Record<WorldName, Pick<RunPlan, 'name' | 'redis' | 'hosts'>> = {
+const WORLD: Record<WorldName, Pick<RunPlan, 'name' | 'redis' | 'hosts' | 'settings'>> = {
   'one redis': {
     name: 'one redis',
     redis: startSingleRedis,
+    settings: {},
     hosts: [
       { name: 'full-0', kind: 'full', share: 30, maxJobs: 12 },
       { name: 'full-1', kind: 'full', share: 30 },
@@ -38,6 +41,16 @@ const WORLD: Record<WorldName, Pick<RunPlan, 'name' | 'redis' | 'hosts'>> = {
       { name: 'base-c', kind: 'launcher', generation: 'C', share: 6 },
       { name: 'bare-a', kind: 'bare', generation: 'A', share: 4 },
       { name: 'bare-b', kind: 'bare', generation: 'B', share: 4 },
+    ],
+  },
+  sentinels: {
+    name: 'sentinels',
+    redis: startSentinelSet,
+    settings: { SLUICE_ACK_REPLICAS: '1' },
+    hosts: [
+      { name: 'full-0', kind: 'full', share: 10, maxJobs: 12 },
+      { name: 'full-1', kind: 'full', share: 10 },
+      { name: 'base-c', kind: 'launcher', generation: 'C', share: 3 },
     ],
   },
 };

@@ -16,7 +16,7 @@ export async function startSingleRedis(): Promise<RigRedis> {
   const own = ['--appendfsync', 'always', '--port', `${port}`, '--bind', '127.0.0.1', '--dir', dir];
   const server = await startRedisProcess([...redisServer(), ...own], { host: '127.0.0.1', port });
   return {
-    promises: 'everything acknowledged',
+    canForget: false,
     targets: new Map([['redis', ['redis']]]),
     async wayOf(name) {
       const proxy: FaultyProxy = await startProxy(`${name} > redis`, `127.0.0.1:${port}`);

@@ -1,5 +1,5 @@
 /** What a run shows: its faults by kind, the counts, and for each broken promise the evidence that a person needs. */
-import { mkdtemp, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Row, table } from '../../bench/table.ts';
@@ -74,13 +74,25 @@ export async function keepEvidence(result: RunResult): Promise<string> {
   );
   for (const { name, log } of world.gateway.processes.values()) await write(`${name}.log`, [...log]);
   const jobs = new Set(breaches.flatMap(({ job }) => job ?? []));
-  for (const id of jobs) await write(`${id}`, timeline(result, id));
+  for (const id of jobs) {
+    await write(`${id}`, timeline(result, id));
+    await copyOfHost(result, id, dir);
+  }
   await write(
     'jobs',
     ended.map(({ id, entry, job }) => [id, entry.key, entry.host, job?.state].join(' ')),
   );
   await write('plan', [JSON.stringify({ seed: plan.seed, world: plan.name, forMs: plan.forMs })]);
   return dir;
+}
+
+/** What its host has on its disk of its first attempt. */
+async function copyOfHost({ ended, world }: RunResult, id: string, dir: string): Promise<void> {
+  const entry = ended.find((one) => one.id === id)?.entry;
+  const host = world.hosts.find(({ name }) => name === entry?.host);
+  if (!host) return;
+  const token = `${id}-1`;
+  await cp(join(host.jobsDir, token), join(dir, token), { recursive: true }).catch(() => undefined);
 }
 
 export function tellBreaches(breaches: Breach[]): string {

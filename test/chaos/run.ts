@@ -103,7 +103,10 @@ async function reckon(
   const ended = await settle(world, plan.seed, AbortSignal.any([abort, AbortSignal.timeout(plan.settleMs)]));
   const settleSeconds = Math.round((performance.now() - begun) / 1_000);
   const { ledger, hosts, receiver, gateway } = world;
-  const breaches = judge({ ended, ledger, hosts, received: receiver.received });
+  const breaches = judge({
+    ...{ ended, ledger, hosts, received: receiver.received },
+    canForget: world.redis.canForget,
+  });
   const isOver = breaches.every(({ promise }) => promise !== 'nothing lost');
   // What has no end holds its places: that is one breach, not many.
   if (isOver) breaches.push(...(await findLeaks(world)), ...(await compare(world, before)));

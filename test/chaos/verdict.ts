@@ -35,9 +35,14 @@ export interface Facts {
   ledger: Ledger;
   received: ReceivedWebhook[];
   hosts: RigHost[];
+  /** Of `RigRedis`. */
+  canForget: boolean;
 }
 
-export function judge({ ended, ledger, received, hosts }: Facts): Breach[] {
+/** Told while it ran, of what a failover may undo. */
+const FOR_ONE_SERVER: ReadonlySet<PromiseName> = new Set(['versions without gaps']);
+
+export function judge({ ended, ledger, received, hosts, canForget }: Facts): Breach[] {
   const told = answeredWell(received);
   const records = new Map(ended.map(({ entry }) => [entry.key, ledger.hostRecord(entry.key)]));
   const found = ended.flatMap((one) => {
@@ -47,10 +52,15 @@ export function judge({ ended, ledger, received, hosts }: Facts): Breach[] {
       ...startedOnce(one, ran),
       ...endedTruly(one, ran),
       ...wasTold(one, told),
-      ...hasNoGap(one, ledger),
+      ...hasNoGap(one),
+      ...(canForget ? [] : wasCommitted(one, ledger)),
     ];
   });
-  return [...found, ...hosts.flatMap((host) => keptCap(host, ended, records)), ...ledger.wrong.map(noted)];
+  return [
+    ...found,
+    ...hosts.flatMap((host) => keptCap(host, ended, records)),
+    ...ledger.wrong.map(noted).filter(({ promise }) => !(canForget && FOR_ONE_SERVER.has(promise))),
+  ];
 }
 
 function isThere({ id, job }: Ended): Breach[] {
@@ -100,7 +110,7 @@ function wasTold({ id, events }: Ended, told: Map<string, Set<number>>): Breach[
   }));
 }
 
-function hasNoGap({ id, job, events }: Ended, ledger: Ledger): Breach[] {
+function hasNoGap({ id, job, events }: Ended): Breach[] {
   if (!job) return [];
   const wrong = (what: string): Breach => ({ promise: 'versions without gaps', job: id, what });
   const found: Breach[] = [];
@@ -111,6 +121,12 @@ function hasNoGap({ id, job, events }: Ended, ledger: Ledger): Breach[] {
       found.push(wrong(`${before.state} became ${event.state}`));
   }
   if (events.length !== job.version) found.push(wrong(`version ${job.version} with ${events.length} events`));
+  return found;
+}
+
+/** Whatever anybody was told is in the history. */
+function wasCommitted({ id, events }: Ended, ledger: Ledger): Breach[] {
+  const found: Breach[] = [];
   for (const { version, state, by } of ledger.tellings.get(id) ?? []) {
     const event = events.find((one) => one.version === version);
     if (event?.state === state) continue;

@@ -19,8 +19,11 @@ import { createWitness } from './witness.ts';
 
 /** What a world needs of its Redis, be it one server or a set with Sentinels. */
 export interface RigRedis {
-  /** What may be promised on it. */
-  promises: string;
+  /**
+   * What nobody asked a replica about may be undone: a move that was told, then forgotten, is made again. What holds on
+   * one server for every version then holds for ends only.
+   */
+  canForget: boolean;
   targets: Map<TargetGroup, string[]>;
   /** How a process of the gateway reaches it; with a proxy of its own where there is one. */
   wayOf(name: string): Promise<{ url: string; proxy: FaultyProxy | null }>;
@@ -89,7 +92,7 @@ async function build(plan: WorldPlan, undo: (() => Promise<void>)[], stop: World
   await gateway.ready();
   const proxies = new Map(gateway.proxies);
 
-  const witness = await createWitness(ledger, redis.connect);
+  const witness = await createWitness(ledger, redis.canForget ? null : redis.connect);
   undo.push(witness.stop);
   const receiver = await startReceiver({ secrets: [gateway.callbackSecret], onReceived: witness.hear });
   undo.push(receiver.stop);
