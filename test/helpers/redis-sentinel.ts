@@ -40,6 +40,11 @@ export interface SentinelRedis extends TestRedis {
   promoted(instead: number): Promise<void>;
   /** Asks a Sentinel to make the replica the primary. */
   failOver(): Promise<void>;
+  /**
+   * From now on the replica gets nothing from the primary, though everybody else reaches both. A replica without a link
+   * for ten times as long as makes a primary dead is promoted by no Sentinel.
+   */
+  cutReplica(): Promise<void>;
   /** Lets every server that hangs go on. */
   resume(): Promise<void>;
   /** The names of the connections to the server at this port. */
@@ -135,6 +140,13 @@ export async function startSentinelRedis(options: SentinelOptions = {}): Promise
     async failOver() {
       const { reach = {} } = sentinels[0] ?? {};
       await withClient(reach, (client) => client.call('sentinel', 'failover', NAME));
+    },
+    async cutReplica() {
+      const { reach } = await current();
+      await withClient(reach, async (client) => {
+        await client.call('ACL', 'SETUSER', 'default', '-psync', '-sync');
+        await client.call('CLIENT', 'KILL', 'TYPE', 'replica');
+      });
     },
     async resume() {
       await Promise.all([...servers.values()].map((server) => server.kill('SIGCONT')));
