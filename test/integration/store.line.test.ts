@@ -299,6 +299,14 @@ describe('a job that is over and may still be at work', () => {
 });
 
 describe('an idempotency key', () => {
+  it('of thousands of requests that were attached goes with the record', async () => {
+    const first = await accepted('attach');
+    await Promise.all(Array.from({ length: 9_000 }, (_, i) => submit('attach', {}, `many-${i}`)));
+    await stores.cancel(first.id, ORDER, 'test');
+    expect(await stores.jobs.remove((await stores.jobs.get(first.id)) as Job)).toBe(true);
+    expect(await stores.redis.keys('*:idempotency:*')).toEqual([]);
+  });
+
   it('of a request that was attached goes on standing for that job, and goes with its record', async () => {
     const first = await accepted('attach');
     const attached = await submit('attach', { command: 'false' }, 'request-1');

@@ -1,5 +1,6 @@
 /** Running a command again, on the shipped agent and on Base agents: each attempt with a start of its own. */
-import { readFile, rm } from 'node:fs/promises';
+import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
 import type { Change } from '../../src/job/move.ts';
@@ -109,6 +110,58 @@ describe.each(['full', 'launcher'])('a command that fails, with `retry`, on a ho
     expect(once).toMatchObject({ state: 'timed_out', attempt: 1 });
     const twice = await runToEnd(stores, { ...fields, retry: { ...TWICE, on: ['timeout'] } }, 40_000);
     expect(twice).toMatchObject({ state: 'timed_out', attempt: 2, attempts: [{ state: 'timed_out' }] });
+  });
+});
+
+describe('a host that is rebooted under a command', () => {
+  const boot = (digit: string) => `${digit.repeat(8)}-1111-4111-8111-111111111111\n`;
+  let scratch: string;
+  let agent: RealAgent;
+  beforeAll(async () => {
+    scratch = await mkdtemp(join(tmpdir(), 'retry-'));
+    await writeFile(join(scratch, 'boot_id'), boot('1'));
+    agent = await startRealAgent({ args: ['--boot-id-file', join(scratch, 'boot_id')] });
+    const { address, token, fingerprint } = agent;
+    await stores.hosts.put('rebooted', { address, token, tls: { fingerprint } });
+  });
+  afterAll(async () => {
+    await agent?.stop();
+    await rm(scratch, { recursive: true, force: true });
+  });
+
+  /** The process and what the agent has put above it, the uppermost first: nobody is to record its end. */
+  async function withSupervisors(pid: number): Promise<number[]> {
+    const above = Number(/^PPid:\s+(\d+)$/m.exec(await readFile(`/proc/${pid}/status`, 'utf8'))?.[1]);
+    const program = await readFile(`/proc/${above}/cmdline`, 'utf8');
+    return /(supervisor|inner)\.sh/.test(program) ? [...(await withSupervisors(above)), pid] : [pid];
+  }
+
+  /** Starts it, and reboots its host once it runs. */
+  async function rebootUnder(on: Retry['on'], digit: string): Promise<Job> {
+    const command = `echo $$ >> ${log()}; [ $(wc -l < ${log()}) -ge 2 ] || exec sleep 300`;
+    const { id } = await stores.submit(
+      newJob({ host: 'rebooted', command, poll_interval: 1, retry: { ...TWICE, on } }),
+    );
+    await stateOf(stores, id, 'running');
+    const pid = Number(await until(() => readFile(log(), 'utf8').catch(() => '')));
+    await agent.kill('SIGKILL');
+    for (const one of await withSupervisors(pid)) process.kill(one, 'SIGKILL');
+    await writeFile(join(scratch, 'boot_id'), boot(digit));
+    await agent.restart();
+    return endOf(stores, id, 45_000);
+  }
+
+  it('is started again there where `on` says `reboot`', async () => {
+    expect(await rebootUnder(['reboot'], '2')).toMatchObject({
+      ...{ state: 'succeeded', attempt: 2 },
+      attempts: [{ attempt: 1, state: 'lost', outcome: { kind: 'reboot' } }],
+    });
+  });
+
+  it('is lost where it does not', async () => {
+    expect(await rebootUnder(['exit', 'signal', 'timeout', 'spawn_error'], '3')).toMatchObject({
+      ...{ state: 'lost', attempt: 1, outcome: { kind: 'reboot' } },
+    });
   });
 });
 

@@ -31,7 +31,8 @@ redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('ZREM', KEYS[3], ARGV[1])
 if redis.call('ZCARD', KEYS[3]) == 0 then redis.call('ZREM', KEYS[4], ARGV[2]) end
 for i = 5, 9 do redis.call('ZREM', KEYS[i], ARGV[1]) end
-redis.call('UNLINK', unpack(KEYS, 10, last))
+-- One by one: a job may have been attached to more requests than Lua can unpack.
+for i = 10, last do redis.call('UNLINK', KEYS[i]) end
 if line then leave_line(line, succession, ARGV[1], clock()) end
 return 1
 `);

@@ -64,7 +64,6 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       const { body, caller } = request;
       request.audited.target_server = body.target_server;
       checkBody(body);
-      checkReplace(caller, body);
       const idempotency = idempotencyOf(request);
       // Before the checks: a repetition is answered with its job even if it would be refused by now.
       const earlier = idempotency && (await jobs.findAccepted(caller.name, idempotency));
@@ -108,6 +107,7 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
 
   async function check({ body, caller }: SubmitRequest, host: HostConfig): Promise<void> {
     checkGrants(caller, host, body.job_user ?? null);
+    checkReplace(caller, body);
     if (asksOfAgent(body)) checkAgent(body, host, (await hosts.health(host.name)).agent);
     await checkCallback(deps, body.callback_url ?? null, caller.name);
   }
