@@ -86,6 +86,8 @@ export async function createScene() {
     /** The same, which do not. */
     stubborn: tree('trap "" TERM HUP INT;'),
     write: (name: string) => writeFileSync(file(name), ''),
+    /** Two processes that write `told` at SIGTERM, and go on. */
+    told: tree(`trap "touch ${file('told')}" TERM;`),
     has: (name: string) => existsSync(file(name)),
     begun: () => until(() => existsSync(file('begun')), { what: 'the command to begin' }),
     pid,
