@@ -196,6 +196,8 @@ else:
 
     #: The longest that the gateway holds a request, in seconds.
     LONGEST_HOLD = 60
+    #: How the gateway's own ids of jobs begin; all others are an agent's.
+    JOB_ID_PREFIX = "job_"
     #: States in which a job is over.
     OVER = ("succeeded", "failed", "timed_out", "canceled", "expired", "lost")
 
@@ -254,6 +256,12 @@ else:
         """Answers as soon as one of them is over. At most 1,000."""
         body = {"jobs": [{"id": job_id} for job_id in job_ids], "mode": "any", "timeout_seconds": LONGEST_HOLD}
         return Call("POST", "/v1/jobs:wait", body=body, hold=LONGEST_HOLD)
+
+
+    def adopt_job(target_server: str, agent_job_id: str, labels: dict[str, str]) -> Call:
+        """A job that somebody else started on an agent; once more, it is the same job."""
+        body = {"target_server": target_server, "agent_job_id": agent_job_id, "labels": labels}
+        return Call("POST", "/v1/jobs:adopt", body=body)
 
 
     def cancel_job(job_id: str, reason: str) -> Call:
@@ -1465,6 +1473,22 @@ else:
                 raise
             return job
 
+        def find(self, client: GatewayClient, job_id: str, target_server: str) -> Job:
+            """
+            A job by the gateway's id or, where somebody submitted it to the agent of ``target_server`` itself, by the
+            agent's: the gateway then follows it from here on.
+
+            :raises AirflowException: if neither knows it
+            """
+            if job_id.startswith(JOB_ID_PREFIX):
+                return self.read(client, job_id)
+            ti = self.context["ti"]
+            labels = {DAG_LABEL: ti.dag_id, RUN_LABEL: ti.run_id}
+            adopt = adopt_job(target_server, job_id, labels)
+            job: Job = patiently(lambda: client.send(adopt), READ_PATIENCE_SECONDS, self.tell)
+            self.log.info("Job %s of the agent on %s is job %s of the gateway", job_id, target_server, job["id"])
+            return job
+
         def go_on(self, printed: dict[str, int] | None) -> None:
             """Writes output from where another process left off."""
             self.output = OutputLog(self._say, printed)
@@ -1962,8 +1986,8 @@ else:
         """
         Cancels a job and waits up to a minute for the proof that it has ended. A job that is over already is left as it is.
 
-        :param target_server: as for the job; the gateway knows by the job's id where it runs
-        :param job_id: the job
+        :param target_server: as for the job
+        :param job_id: the job; also one that was submitted to the agent of ``target_server`` itself
         :param agent_conn_id: the connection that names the gateway
         """
 
@@ -1987,16 +2011,16 @@ else:
         def execute(self, context: Any) -> dict[str, Any]:
             at = JobTask(self, context, deferrable=False)
             with at.client() as client:
-                job = at.read(client, self.job_id)
+                job = at.find(client, self.job_id, self.target_server)
                 at.note(job)
                 if job["state"] not in OVER:
-                    call = cancel_job(self.job_id, "An Airflow task cancels it")
+                    call = cancel_job(job["id"], "An Airflow task cancels it")
                     try:
                         patiently(lambda: client.send(call), READ_PATIENCE_SECONDS, at.tell)
                     except GatewayError as error:
                         if error.code != "job_is_over":
                             raise
-                    proof = read_job(self.job_id, wait=CANCEL_PROOF_SECONDS)
+                    proof = read_job(job["id"], wait=CANCEL_PROOF_SECONDS)
                     job = patiently(lambda: client.send(proof), READ_PATIENCE_SECONDS, at.tell)
             self.log.info("Job %s is %s", job["id"], job["state"])
             return {
@@ -2055,8 +2079,8 @@ else:
         It counts its ``timeout`` itself and raises ``AirflowSensorTimeout`` on every version, so that a sensor in a
         triggerer ends like one that pokes: without another try.
 
-        :param target_server: as for the job; the gateway knows by the job's id where it runs
-        :param job_id: the job
+        :param target_server: as for the job
+        :param job_id: the job; also one that was submitted to the agent of ``target_server`` itself
         :param agent_conn_id: the connection that names the gateway
         :param deferrable: whether the task leaves its worker; by default as the connection says, else yes. Without it
             ``mode`` decides: ``poke`` holds one long-poll at a time, ``reschedule`` looks every ``poke_interval``
@@ -2093,7 +2117,7 @@ else:
             try:
                 deadline = time.time() + float(self.timeout)
                 with at.client() as client:
-                    job = at.read(client, self.job_id)
+                    job = at.find(client, self.job_id, self.target_server)
                     at.note(job)
                     job = at.wait_here(client, job, time.time() if in_triggerer else deadline)
                     if not is_over(job) and in_triggerer:
@@ -2112,7 +2136,7 @@ else:
             """In the mode ``reschedule``."""
             at = self._at_work(context)
             with at.client() as client:
-                job = at.read(client, self.job_id)
+                job = at.find(client, self.job_id, self.target_server)
                 if not is_over(job):
                     return False
                 at.conclude(client, job, self.skip_on_exit_code)
@@ -2126,7 +2150,8 @@ else:
                 raise self._too_late()
             at.go_on(event.get("printed"))
             with at.client() as client:
-                job = at.wait_here(client, at.read(client, event.get("job_id") or self.job_id), None)
+                job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
+                job = at.wait_here(client, job, None)
                 return at.conclude(client, job, self.skip_on_exit_code)
 
         def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:

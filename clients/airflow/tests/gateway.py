@@ -34,6 +34,7 @@ class RunningGateway:
         self.data = data
         self.port = free_port()
         self.agent_port = free_port()
+        self.agent_token = data.parent / "agent-token"
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.parent / "gateway.log"
         self.key = ""
@@ -51,7 +52,7 @@ class RunningGateway:
         """An agent by the name that the example DAGs use."""
         data = self.data.parent / "agent"
         data.mkdir(mode=0o711)
-        token_file = self.data.parent / "agent-token"
+        token_file = self.agent_token
         command = ["agent", "--listen", f"127.0.0.1:{self.agent_port}", "--data", str(data)]
         command += ["--token-file", str(token_file)]
         self._agent, line = launch(command, self.log, "fingerprint")

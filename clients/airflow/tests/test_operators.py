@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import threading
 
+import httpx
 import pytest
 from client_under_test import Run, find
 from gateway import HOST, until
@@ -221,6 +222,29 @@ def test_the_sensor_says_that_the_gateway_knows_no_such_job(gateway):
     sensor = AgentStatusSensor(task_id="task", target_server=HOST, job_id="job_00000000000000000000000000")
     with pytest.raises(AirflowException, match="knows no job"):
         sensor.execute(Run().context())
+
+
+def test_the_sensor_adopts_a_job_that_was_submitted_to_the_agent_itself(gateway):
+    reply = httpx.post(
+        f"https://127.0.0.1:{gateway.agent_port}/run",
+        json={"job_id": "before-the-migration", "job_type": "shell", "command": "sleep 2; echo old", "sync": False},
+        headers={"X-Agent-Token": gateway.agent_token.read_text().strip()},
+        verify=False,
+    )
+    assert reply.status_code == 200, reply.text
+    order = {"task_id": "task", "target_server": HOST, "job_id": reply.json()["job_id"]}
+    context = Run().context()
+    with pytest.raises(TaskDeferred) as deferred:
+        AgentStatusSensor(**order).execute(context)
+    adopted = deferred.value.trigger.job_id
+    assert gateway.over(adopted)["state"] == "succeeded"
+    result = AgentStatusSensor(**order).execute_complete(context, {"status": "over", "job_id": adopted})
+    assert (result["job_id"], result["stdout"]) == (adopted, "old\n")
+
+
+def test_the_sensor_says_that_the_agent_knows_no_such_job(gateway):
+    with pytest.raises(AirflowException, match="agent_job_unknown"):
+        AgentStatusSensor(task_id="task", target_server=HOST, job_id="never-seen").execute(Run().context())
 
 
 def test_the_cancel_operator_ends_a_job_and_leaves_one_that_is_over(gateway):

@@ -19,6 +19,8 @@ Job = dict[str, Any]
 
 #: The longest that the gateway holds a request, in seconds.
 LONGEST_HOLD = 60
+#: How the gateway's own ids of jobs begin; all others are an agent's.
+JOB_ID_PREFIX = "job_"
 #: States in which a job is over.
 OVER = ("succeeded", "failed", "timed_out", "canceled", "expired", "lost")
 
@@ -77,6 +79,12 @@ def wait_for_any(job_ids: list[str]) -> Call:
     """Answers as soon as one of them is over. At most 1,000."""
     body = {"jobs": [{"id": job_id} for job_id in job_ids], "mode": "any", "timeout_seconds": LONGEST_HOLD}
     return Call("POST", "/v1/jobs:wait", body=body, hold=LONGEST_HOLD)
+
+
+def adopt_job(target_server: str, agent_job_id: str, labels: dict[str, str]) -> Call:
+    """A job that somebody else started on an agent; once more, it is the same job."""
+    body = {"target_server": target_server, "agent_job_id": agent_job_id, "labels": labels}
+    return Call("POST", "/v1/jobs:adopt", body=body)
 
 
 def cancel_job(job_id: str, reason: str) -> Call:

@@ -11,9 +11,10 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
-from airflow_provider_sluice.calls import OVER, GatewayError, Job, cancel_job, read_job
+from airflow_provider_sluice.calls import JOB_ID_PREFIX, OVER, GatewayError, Job, adopt_job, cancel_job, read_job
 from airflow_provider_sluice.client import GatewayClient, patiently
 from airflow_provider_sluice.hook import AgentHook
+from airflow_provider_sluice.identity import DAG_LABEL, RUN_LABEL
 from airflow_provider_sluice.links import JOB_ID_XCOM, JOB_URL_XCOM
 from airflow_provider_sluice.outcome import raise_unless_succeeded, result_of
 from airflow_provider_sluice.output import OutputLog, read_result_output
@@ -107,6 +108,22 @@ class JobTask:
                     f"The gateway at {self.hook.address.url} knows no job {job_id}, or its key may not see it"
                 ) from error
             raise
+        return job
+
+    def find(self, client: GatewayClient, job_id: str, target_server: str) -> Job:
+        """
+        A job by the gateway's id or, where somebody submitted it to the agent of ``target_server`` itself, by the
+        agent's: the gateway then follows it from here on.
+
+        :raises AirflowException: if neither knows it
+        """
+        if job_id.startswith(JOB_ID_PREFIX):
+            return self.read(client, job_id)
+        ti = self.context["ti"]
+        labels = {DAG_LABEL: ti.dag_id, RUN_LABEL: ti.run_id}
+        adopt = adopt_job(target_server, job_id, labels)
+        job: Job = patiently(lambda: client.send(adopt), READ_PATIENCE_SECONDS, self.tell)
+        self.log.info("Job %s of the agent on %s is job %s of the gateway", job_id, target_server, job["id"])
         return job
 
     def go_on(self, printed: dict[str, int] | None) -> None:

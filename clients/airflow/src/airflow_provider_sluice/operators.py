@@ -192,8 +192,8 @@ class AgentCancelOperator(BaseOperator):
     """
     Cancels a job and waits up to a minute for the proof that it has ended. A job that is over already is left as it is.
 
-    :param target_server: as for the job; the gateway knows by the job's id where it runs
-    :param job_id: the job
+    :param target_server: as for the job
+    :param job_id: the job; also one that was submitted to the agent of ``target_server`` itself
     :param agent_conn_id: the connection that names the gateway
     """
 
@@ -217,16 +217,16 @@ class AgentCancelOperator(BaseOperator):
     def execute(self, context: Any) -> dict[str, Any]:
         at = JobTask(self, context, deferrable=False)
         with at.client() as client:
-            job = at.read(client, self.job_id)
+            job = at.find(client, self.job_id, self.target_server)
             at.note(job)
             if job["state"] not in OVER:
-                call = cancel_job(self.job_id, "An Airflow task cancels it")
+                call = cancel_job(job["id"], "An Airflow task cancels it")
                 try:
                     patiently(lambda: client.send(call), READ_PATIENCE_SECONDS, at.tell)
                 except GatewayError as error:
                     if error.code != "job_is_over":
                         raise
-                proof = read_job(self.job_id, wait=CANCEL_PROOF_SECONDS)
+                proof = read_job(job["id"], wait=CANCEL_PROOF_SECONDS)
                 job = patiently(lambda: client.send(proof), READ_PATIENCE_SECONDS, at.tell)
         self.log.info("Job %s is %s", job["id"], job["state"])
         return {

@@ -25,8 +25,8 @@ class AgentStatusSensor(BaseSensorOperator):
     It counts its ``timeout`` itself and raises ``AirflowSensorTimeout`` on every version, so that a sensor in a
     triggerer ends like one that pokes: without another try.
 
-    :param target_server: as for the job; the gateway knows by the job's id where it runs
-    :param job_id: the job
+    :param target_server: as for the job
+    :param job_id: the job; also one that was submitted to the agent of ``target_server`` itself
     :param agent_conn_id: the connection that names the gateway
     :param deferrable: whether the task leaves its worker; by default as the connection says, else yes. Without it
         ``mode`` decides: ``poke`` holds one long-poll at a time, ``reschedule`` looks every ``poke_interval``
@@ -63,7 +63,7 @@ class AgentStatusSensor(BaseSensorOperator):
         try:
             deadline = time.time() + float(self.timeout)
             with at.client() as client:
-                job = at.read(client, self.job_id)
+                job = at.find(client, self.job_id, self.target_server)
                 at.note(job)
                 job = at.wait_here(client, job, time.time() if in_triggerer else deadline)
                 if not is_over(job) and in_triggerer:
@@ -82,7 +82,7 @@ class AgentStatusSensor(BaseSensorOperator):
         """In the mode ``reschedule``."""
         at = self._at_work(context)
         with at.client() as client:
-            job = at.read(client, self.job_id)
+            job = at.find(client, self.job_id, self.target_server)
             if not is_over(job):
                 return False
             at.conclude(client, job, self.skip_on_exit_code)
@@ -96,7 +96,8 @@ class AgentStatusSensor(BaseSensorOperator):
             raise self._too_late()
         at.go_on(event.get("printed"))
         with at.client() as client:
-            job = at.wait_here(client, at.read(client, event.get("job_id") or self.job_id), None)
+            job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
+            job = at.wait_here(client, job, None)
             return at.conclude(client, job, self.skip_on_exit_code)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
