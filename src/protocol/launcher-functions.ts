@@ -75,11 +75,13 @@ fade() {
   k=0; while tree && [ $k -lt 25 ]; do send KILL; nap; k=$((k + 1)); done;
 };
 # Ends the token: reason, signal, grace. The first reason wins; it is withdrawn if the command was over before us. On a
-# full disk files can still be made, but stay empty: what must be known then is told by their names.
+# full disk files can still be made, but stay empty: what must be known then is told by their names. Without an inode
+# left a file that is there can still be given one more name.
+mark() { ln "$j/e" "$j/$1" || echo > "$j/$1"; };
 finish() {
   me; echo "$1 $me" > "$j/why.$$";
-  if ln "$j/why.$$" "$j/why"; then [ "$1" = timeout ] && echo > "$j/limit"; else killer || mv "$j/why.$$" "$j/why"; fi;
-  if same "$c" "$q"; then tree; send "$2"; echo > "$j/sent"; fade "$3"; echo > "$j/stopped";
+  if ln "$j/why.$$" "$j/why" || ! [ -e "$j/why" ]; then [ "$1" = timeout ] && mark limit; else killer || mv "$j/why.$$" "$j/why"; fi;
+  if same "$c" "$q"; then tree; send "$2"; mark sent; fade "$3"; mark stopped;
   elif same "$sp" "$sq"; then [ -e "$j/sent" ] || unlink "$j/why";
   else c=none; fade 0; return; fi;
   k=0; while [ $k -lt 100 ]; do over && return; same "$sp" "$sq" || break; nap; k=$((k + 1)); done;
@@ -87,6 +89,14 @@ finish() {
 };
 # Of a run that is over and left something which could not be killed: tries that again, and records what is left now.
 again() { read -r b c q sp sq x < "$j/go"; if [ "$b" = "$boot" ]; then fade 0; else left=; fi; record; };
+# Did a signal end the command, or is 128 + n its own code? sh says so in words only, on its own stderr (n, which has its
+# room since before the start); of SIGINT and SIGPIPE it says nothing. Silence counts if this sh speaks of others at all.
+died() {
+  case $code in 130|141) return 0 ;; esac;
+  grep -q "[A-Za-z]" "$j/n" && return 0;
+  exec 2<> "$j/n"; sh -c "kill -s KILL \\$\\$"; exec 2> /dev/null;
+  ! grep -q "[A-Za-z]" "$j/n";
+};
 # In place over a file made beforehand, then renamed: this works on a full disk too.
 record() {
   [ -e "$j/e" ] || printf "%255s\\n" "" > "$j/e";

@@ -16,7 +16,7 @@ interface Ending extends LauncherOutput {
   token: string;
   /** The command's own code, 128 + n after a signal; null where nobody saw it. */
   code: number | null;
-  /** Without `SIG`. A command that itself ends with 128 + n cannot be told from one that was killed. */
+  /** Without `SIG`. A command's own 130 or 141 cannot be told from SIGINT and SIGPIPE. */
   signal: string | null;
   /** Host time, ms since 1970, whole seconds. */
   startedAt: number | null;

@@ -61,7 +61,8 @@ job)
   limit=$1 grace=$2 after=$3 m=$4 h=$5; shift 5;
   me; mine="$$ $st" w=; [ -e "$j/e" ] || printf "%255s\\n" "" > "$j/e";
   [ "$limit" -eq 0 ] || { setsid sh -c "$0" "$0" timer "$d" "$boot" "$t" "$limit" "$grace" < /dev/null & w=$!; };
-  setsid sh -c "$0" "$0" gate "$d" "$boot" "$t" "$mine" "$m" "$h" "$@"; code=$?;
+  printf "%255s\\n" "" > "$j/n"; exec 2<> "$j/n";
+  setsid sh -c "$0" "$0" gate "$d" "$boot" "$t" "$mine" "$m" "$h" "$@"; code=$?; exec 2> /dev/null;
   to=$(date +%s) kind=exit sig=- kept=0 proof=- left=;
   if read -r b c q sp sq from < "$j/go" && [ "$sp $sq" = "$mine" ]; then
     k=0; while [ -e "$j/why" ]; do
@@ -77,11 +78,11 @@ job)
       if [ "$after" = kill ]; then send TERM; fade "$grace"; proof=group+marker;
       else for n in $left; do kept=$((kept + 1)); done; left=; fi;
     fi;
-    if [ "$code" -gt 128 ] && [ "$code" -lt 193 ]; then
+    if [ "$code" -gt 128 ] && [ "$code" -lt 193 ] && died; then
       x=$(kill -l "$code"); x=\${x#SIG};
       [ -z "$x" ] || { sig=$x; [ $kind = exit ] && kind=signal; };
     fi;
-    record; clear;
+    until record; do [ -d "$j" ] || break; sleep 1; done; unlink "$j/n"; clear;
   fi;
   [ -z "$w" ] || [ $kind = timeout ] || kill -s KILL -- "$w" "-$w" ;;
 

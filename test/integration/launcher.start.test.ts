@@ -85,7 +85,10 @@ describe.each(['A', 'B', 'C'] as const)('launcher on generation %s', (generation
       reason: 'exit',
       code: 124,
     });
-    expect((await outcomeOf('own137', 'kill -9 $$')).code).toBe(137);
+    const own = { reason: 'exit', code: 137, signal: null };
+    expect(await outcomeOf('own137', 'exit 137')).toMatchObject(own);
+    const killed = { reason: 'signal', code: 137, signal: 'KILL' };
+    expect(await outcomeOf('killed', 'kill -9 $$')).toMatchObject(killed);
   });
 
   test('a command ended by a signal names it', async () => {
