@@ -9,6 +9,8 @@ import { fileURLToPath } from 'node:url';
 import { type KeptProcess, keepProcess } from '../helpers/kept-process.ts';
 import { freePort } from '../helpers/redis.ts';
 import { until } from '../helpers/until.ts';
+import { mutatedBy } from '../mutations/environment.ts';
+import type { MutationName } from '../mutations/mutations.ts';
 import { type FaultyProxy, startProxy } from './proxy.ts';
 
 export interface RigGateway {
@@ -31,17 +33,21 @@ const CLOCK = fileURLToPath(new URL('clock.ts', import.meta.url));
 /** Long enough for the longest faults, so that no delivery is given up while the receiver is made to fail. */
 const WEBHOOK_PAUSES = [1, 1, 1, 2, 2, 2, ...Array.from({ length: 60 }, () => 3)].join(',');
 
-/** What a program needs besides its own environment so that its clock can be set. */
-export function clockOf(dir: string, name: string): { file: string; env: Record<string, string> } {
-  const file = join(dir, `clock-${name}`);
-  return { file, env: { CHAOS_CLOCK: file, NODE_OPTIONS: `--import ${CLOCK}` } };
+/** The file that says how wrong a program's clock is. */
+const clockFile = (dir: string, name: string) => join(dir, `clock-${name}`);
+
+/** What a program has in its environment so that its clock can be set, and a promise broken in it on purpose. */
+export function preloaded(dir: string, name: string, mutation: MutationName | null): Record<string, string> {
+  const broken = mutation === null ? null : mutatedBy(mutation);
+  const preloads = ['--import', CLOCK, broken?.NODE_OPTIONS ?? ''].join(' ').trim();
+  return { ...broken, CHAOS_CLOCK: clockFile(dir, name), NODE_OPTIONS: preloads };
 }
 
 /** @param redisUrl as a process with its own way there sees it */
 export async function startGateway(
   dir: string,
   redisUrl: (name: string) => Promise<{ url: string; proxy: FaultyProxy | null }>,
-  settings: Record<string, string>,
+  { settings, mutation }: { settings: Record<string, string>; mutation: MutationName | null },
 ): Promise<RigGateway> {
   const secretKeyFile = join(dir, 'secret.key');
   await writeFile(secretKeyFile, `${randomBytes(32).toString('base64')}\n`, { mode: 0o600 });
@@ -62,7 +68,7 @@ export async function startGateway(
   async function start(name: string, args: string[], ready: string): Promise<void> {
     const { url, proxy } = await redisUrl(name);
     if (proxy) proxies.set(`${name} > redis`, proxy);
-    const env = { ...base, REDIS_URL: url, ...clockOf(dir, name).env };
+    const env = { ...base, REDIS_URL: url, ...preloaded(dir, name, mutation) };
     processes.set(name, keepProcess(name, args, env, ready));
   }
   for (const name of ['api0', 'api1']) {
@@ -82,7 +88,7 @@ export async function startGateway(
         throw new Error(all.map(({ log }) => log.slice(-5).join('\n')).join('\n'), { cause: error });
       });
     },
-    setClock: (name, offsetMs) => writeFile(clockOf(dir, name).file, `${offsetMs}`),
+    setClock: (name, offsetMs) => writeFile(clockFile(dir, name), `${offsetMs}`),
     async stop() {
       await Promise.all([...processes.values()].map(stopSurely));
       for (const proxy of proxies.values()) await proxy.stop();

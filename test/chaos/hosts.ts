@@ -12,8 +12,9 @@ import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { isAlive } from '../helpers/alive.ts';
 import { startRealAgent } from '../helpers/real-agent.ts';
+import type { MutationName } from '../mutations/mutations.ts';
 import type { KeptBaseAgent } from './base-agent.process.ts';
-import { clockOf } from './gateway.ts';
+import { preloaded } from './gateway.ts';
 import { type FaultyProxy, startProxy } from './proxy.ts';
 
 /** Who keeps a start to at most one: the agent, the launcher, or nobody. */
@@ -47,8 +48,13 @@ export interface RigHost extends HostPlan {
 
 const BASE_AGENT = fileURLToPath(new URL('base-agent.process.ts', import.meta.url));
 
-export async function startHost(dir: string, plan: HostPlan): Promise<RigHost> {
-  const agent = plan.kind === 'full' ? await startFull(dir, plan) : await startBase(dir, plan);
+/** @param mutation of our own agents */
+export async function startHost(
+  dir: string,
+  plan: HostPlan,
+  mutation: MutationName | null,
+): Promise<RigHost> {
+  const agent = plan.kind === 'full' ? await startFull(dir, plan, mutation) : await startBase(dir, plan);
   const proxy = await startProxy(`${plan.name} < workers`, agent.address);
   return {
     ...plan,
@@ -74,9 +80,13 @@ export async function startHost(dir: string, plan: HostPlan): Promise<RigHost> {
 
 type Agent = Pick<RigHost, 'pid' | 'kill' | 'restart' | 'jobsDir' | 'stop'> & KeptBaseAgent;
 
-async function startFull(dir: string, { name, dataDir }: HostPlan): Promise<Agent> {
-  const clock = Object.entries(clockOf(dir, name).env).map(([key, value]) => `${key}=${value}`);
-  const agent = await startRealAgent({ wrapper: ['env', ...clock], ...(dataDir && { dataDir }) });
+async function startFull(
+  dir: string,
+  { name, dataDir }: HostPlan,
+  mutation: MutationName | null,
+): Promise<Agent> {
+  const env = Object.entries(preloaded(dir, name, mutation)).map(([key, value]) => `${key}=${value}`);
+  const agent = await startRealAgent({ wrapper: ['env', ...env], ...(dataDir && { dataDir }) });
   return {
     address: agent.address,
     token: agent.token,

@@ -5,6 +5,7 @@
  * The same seed makes the same faults at the same times. Ends with 1 if any promise broke, and says which, with evidence.
  */
 import { parseArgs } from 'node:util';
+import { MUTATIONS, type MutationName } from '../mutations/mutations.ts';
 import { plansOf, WORLDS } from './plans.ts';
 import { keepEvidence, tables, tellBreaches } from './report.ts';
 import { type RunResult, run } from './run.ts';
@@ -16,11 +17,17 @@ const { values } = parseArgs({
     short: { type: 'boolean', default: false },
     // The second world alone.
     sentinel: { type: 'boolean', default: false },
+    // One of test/mutations: a promise is broken on purpose, and this has to say which.
+    mutation: { type: 'string', default: '' },
     rate: { type: 'string', default: '8' },
     every: { type: 'string', default: '1.6' },
   },
 });
 
+if (values.mutation !== '' && !Object.hasOwn(MUTATIONS, values.mutation)) {
+  console.error(`no mutation "${values.mutation}"; there are: ${Object.keys(MUTATIONS).join(', ')}`);
+  process.exit(2);
+}
 const abort = new AbortController();
 for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
   process.once(signal, () => {
@@ -36,21 +43,27 @@ console.log(
 );
 
 const results: RunResult[] = [];
+const said: string[] = [];
 const plans = plansOf({
   ...{ seed, minutes, worlds: values.sentinel ? ['sentinels'] : WORLDS },
   ...{ perSecond: Number(values.rate), everyMs: Number(values.every) * 1_000 },
+  mutation: Object.hasOwn(MUTATIONS, values.mutation) ? (values.mutation as MutationName) : null,
 });
 for (const plan of plans) {
   if (abort.signal.aborted) break;
   await run(plan, abort.signal, async (result) => {
     results.push(result);
-    for (const what of result.world.missing) console.log(`left out in "${plan.name}": ${what}`);
+    said.push(...result.world.missing.map((what) => `left out in "${plan.name}": ${what}`));
     if (result.breaches.length === 0) return;
-    console.log(
-      `"${plan.name}":\n${tellBreaches(result.breaches)}\n  evidence: ${await keepEvidence(result)}`,
+    said.push(
+      `"${plan.name}", seed ${seed}:`,
+      ...tellBreaches(result),
+      `evidence: ${await keepEvidence(result)}`,
     );
   });
 }
-if (results.length > 0) console.log(`\n${tables(results)}`);
+if (results.length > 0) console.log(`\n${tables(results)}\n`);
+// Last, where whoever reads the end of a log finds it.
+for (const line of said) console.log(line);
 const isBroken = results.some(({ breaches }) => breaches.length > 0);
 process.exitCode = abort.signal.aborted ? 130 : isBroken ? 1 : 0;

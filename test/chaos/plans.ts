@@ -1,5 +1,6 @@
 /** The worlds of a run: which Redis, which hosts, for how long. */
 
+import type { MutationName } from '../mutations/mutations.ts';
 import { startSentinelSet } from './redis-sentinels.ts';
 import { startSingleRedis } from './redis-single.ts';
 import type { RunPlan } from './run.ts';
@@ -11,6 +12,7 @@ export interface Wanted {
   worlds: readonly WorldName[];
   perSecond: number;
   everyMs: number;
+  mutation: MutationName | null;
 }
 
 export const WORLDS = ['one redis', 'sentinels'] as const;
@@ -19,11 +21,11 @@ export type WorldName = (typeof WORLDS)[number];
 /** A second world says little more the longer it runs. */
 const SHARES: Record<WorldName, number> = { 'one redis': 0.75, sentinels: 0.25 };
 
-export function plansOf({ seed, minutes, worlds, perSecond, everyMs }: Wanted): RunPlan[] {
+export function plansOf({ seed, minutes, worlds, perSecond, everyMs, mutation }: Wanted): RunPlan[] {
   const total = worlds.reduce((sum, name) => sum + SHARES[name], 0);
   return worlds.map((name) => {
     const forMs = Math.round((minutes * 60_000 * SHARES[name]) / total);
-    return { ...{ seed, forMs, everyMs, perSecond, settleMs: 150_000 }, ...WORLD[name] };
+    return { ...{ seed, forMs, everyMs, perSecond, settleMs: 150_000, mutation }, ...WORLD[name] };
   });
 }
 

@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { type Row, table } from '../../bench/table.ts';
 import { isOver } from '../../src/job/states.ts';
 import type { RunResult } from './run.ts';
-import type { Breach, PromiseName } from './verdict.ts';
+import type { PromiseName } from './verdict.ts';
 
 /** The counts of one world, one row of the table at the end. */
 export function countsOf({ plan, world, faults, ended, breaches, starts, settleSeconds }: RunResult): Row {
@@ -57,7 +57,7 @@ export function tables(results: RunResult[]): string {
   return `${table(faultsOf(results))}\n\n${table(results.map(countsOf))}`;
 }
 
-const TOLD = 10;
+const TOLD = 5;
 
 /** Writes all of it to files that stay, and a little of it to people. @returns where the files are */
 export async function keepEvidence(result: RunResult): Promise<string> {
@@ -95,16 +95,25 @@ async function copyOfHost({ ended, world }: RunResult, id: string, dir: string):
   await cp(join(host.jobsDir, token), join(dir, token), { recursive: true }).catch(() => undefined);
 }
 
-export function tellBreaches(breaches: Breach[]): string {
+/** The broken promises, a few breaches of each, and of each job what happened to it. */
+export function tellBreaches(result: RunResult): string[] {
+  const { breaches } = result;
   const promises = [...new Set(breaches.map(({ promise }) => promise))];
-  const parts = promises.map((promise) => {
+  return promises.flatMap((promise) => {
     const found = breaches.filter((breach) => breach.promise === promise);
-    const lines = found.slice(0, TOLD).map(({ job, what }) => `  ${job ? `${job} ` : ''}${what}`);
-    return [`BROKEN: ${promise} (${found.length})`, ...lines, ...(found.length > TOLD ? ['  ...'] : [])].join(
-      '\n',
-    );
+    const lines = found.slice(0, TOLD).flatMap(({ job, what }) => {
+      return job ? [`  ${job} ${what}`, `    ${historyOf(result, job)}`] : [`  ${what}`];
+    });
+    return [`BROKEN: ${promise} (${found.length})`, ...lines, ...(found.length > TOLD ? ['  ...'] : [])];
   });
-  return parts.join('\n');
+}
+
+function historyOf({ ended, world }: RunResult, id: string): string {
+  const one = ended.find((candidate) => candidate.id === id);
+  const events = (one?.events ?? []).map(({ state, at, why }) => `${at?.slice(11, 23)} ${state} (${why})`);
+  const ran = one && world.ledger.hostRecord(one.entry.key);
+  const starts = (ran?.starts ?? []).map((at) => new Date(at * 1_000).toISOString().slice(11, 23));
+  return `${events.join(', ')}; started on its host: ${starts.join(', ') || 'never'}`;
 }
 
 /** All that is known of a job, in the order of time where there is one. */

@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import type { Redis } from 'ioredis';
 import { createRandom } from '../helpers/random.ts';
 import { type Receiver, startReceiver } from '../helpers/receiver.ts';
+import type { MutationName } from '../mutations/mutations.ts';
 import { createClient } from './client.ts';
 import type { Fault, TargetGroup } from './faults.ts';
 import { type RigGateway, startGateway } from './gateway.ts';
@@ -60,6 +61,8 @@ export interface WorldPlan {
   hosts: HostPlan[];
   /** Of the gateway's programs. */
   settings: Record<string, string>;
+  /** A promise that is broken on purpose, to see that it is noticed. */
+  mutation: MutationName | null;
 }
 
 /** Three times what an agent wants free before it takes a job. */
@@ -87,7 +90,7 @@ async function build(plan: WorldPlan, undo: (() => Promise<void>)[], stop: World
   const missing: string[] = [];
   const redis = await plan.redis();
   undo.push(redis.stop);
-  const gateway = await startGateway(dir, redis.wayOf, plan.settings);
+  const gateway = await startGateway(dir, redis.wayOf, plan);
   undo.push(gateway.stop);
   await gateway.ready();
   const proxies = new Map(gateway.proxies);
@@ -102,7 +105,7 @@ async function build(plan: WorldPlan, undo: (() => Promise<void>)[], stop: World
 
   const hosts: RigHost[] = [];
   for (const wanted of plan.hosts) {
-    const host = await hostOf(wanted, { dir, undo, missing });
+    const host = await hostOf(wanted, { dir, undo, missing, mutation: plan.mutation });
     hosts.push(host);
     proxies.set(host.proxy.name, host.proxy);
   }
@@ -134,13 +137,16 @@ async function build(plan: WorldPlan, undo: (() => Promise<void>)[], stop: World
   };
 }
 
-async function hostOf(
-  plan: HostPlan,
-  { dir, undo, missing }: { dir: string; undo: (() => Promise<void>)[]; missing: string[] },
-): Promise<RigHost> {
+interface Building extends Pick<WorldPlan, 'mutation'> {
+  dir: string;
+  undo: (() => Promise<void>)[];
+  missing: string[];
+}
+
+async function hostOf(plan: HostPlan, { dir, undo, missing, mutation }: Building): Promise<RigHost> {
   const { dataDir, ...rest } = plan;
   const mounted = dataDir === undefined ? null : await mountSmallDisk(join(dir, dataDir), undo, missing);
-  const host = await startHost(dir, { ...rest, ...(mounted !== null && { dataDir: mounted }) });
+  const host = await startHost(dir, { ...rest, ...(mounted !== null && { dataDir: mounted }) }, mutation);
   undo.push(host.stop);
   return host;
 }
