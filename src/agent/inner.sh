@@ -66,7 +66,8 @@ sluice_main() {
   [ -z "$sluice_pane" ] || sluice_drain_pane
   # In one write: a program that renamed it would be one more process of the tree that a cancel is killing.
   echo "$sluice_code" >&8
-  true >"$sluice_dir/u/over"
+  # For both directions: a FIFO that the command put there would otherwise be waited for.
+  true 1<>"$sluice_dir/u/over"
   exit "$sluice_code"
 }
 

@@ -19,7 +19,7 @@ sluice_tee() {
   exec 8>&- 6>&- 5>&- 3<&- 2>/dev/null
   trap '' HUP INT QUIT TERM
   sluice_tool tee -a "$sluice_dir/u/$1.log" <"$sluice_dir/u/$1" >&"$2"
-  true >"$sluice_dir/u/$1.done"
+  true 1<>"$sluice_dir/u/$1.done"
 }
 
 # What the command left running may keep the streams open: the end does not wait for that.
