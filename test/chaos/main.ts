@@ -6,6 +6,7 @@
  */
 import { parseArgs } from 'node:util';
 import { MUTATIONS, type MutationName } from '../mutations/mutations.ts';
+import { writeCiReport } from './ci.ts';
 import { plansOf, WORLDS } from './plans.ts';
 import { keepEvidence, tables, tellBreaches } from './report.ts';
 import { type RunResult, run } from './run.ts';
@@ -65,5 +66,6 @@ for (const plan of plans) {
 if (results.length > 0) console.log(`\n${tables(results)}\n`);
 // Last, where whoever reads the end of a log finds it.
 for (const line of said) console.log(line);
+if (process.env.SLUICE_CI_REPORTS) writeCiReport(process.env.SLUICE_CI_REPORTS, results);
 const isBroken = results.some(({ breaches }) => breaches.length > 0);
 process.exitCode = abort.signal.aborted ? 130 : isBroken ? 1 : 0;

@@ -5,10 +5,10 @@ import { join } from 'node:path';
 import { type Row, table } from '../../bench/table.ts';
 import { isOver } from '../../src/job/states.ts';
 import type { RunResult } from './run.ts';
-import type { PromiseName } from './verdict.ts';
+import type { Breach, PromiseName } from './verdict.ts';
 
 /** The counts of one world, one row of the table at the end. */
-export function countsOf({ plan, world, faults, ended, breaches, starts, settleSeconds }: RunResult): Row {
+export function countsOf({ plan, world, faults, ended, breaches, settleSeconds }: RunResult): Row {
   const jobsWith = (...promises: PromiseName[]) => {
     const found = breaches.filter(({ promise }) => promises.includes(promise));
     return new Set(found.map(({ job, what }) => job ?? what)).size;
@@ -25,7 +25,7 @@ export function countsOf({ plan, world, faults, ended, breaches, starts, settleS
     seed: plan.seed,
     faults: faults.length,
     jobs: ended.length,
-    starts,
+    starts: ended.reduce((sum, { ran }) => sum + ran.starts.length, 0),
     'asked again': world.ledger.repeated(),
     lost: jobsWith('nothing lost'),
     doubled: jobsWith('started at most once'),
@@ -101,18 +101,19 @@ export function tellBreaches(result: RunResult): string[] {
   const promises = [...new Set(breaches.map(({ promise }) => promise))];
   return promises.flatMap((promise) => {
     const found = breaches.filter((breach) => breach.promise === promise);
-    const lines = found.slice(0, TOLD).flatMap(({ job, what }) => {
-      return job ? [`  ${job} ${what}`, `    ${historyOf(result, job)}`] : [`  ${what}`];
-    });
+    const lines = found.slice(0, TOLD).flatMap((breach) => tellBreach(result, breach));
     return [`BROKEN: ${promise} (${found.length})`, ...lines, ...(found.length > TOLD ? ['  ...'] : [])];
   });
 }
 
-function historyOf({ ended, world }: RunResult, id: string): string {
+export function tellBreach(result: RunResult, { job, what }: Breach): string[] {
+  return job ? [`  ${job} ${what}`, `    ${historyOf(result, job)}`] : [`  ${what}`];
+}
+
+function historyOf({ ended }: RunResult, id: string): string {
   const one = ended.find((candidate) => candidate.id === id);
   const events = (one?.events ?? []).map(({ state, at, why }) => `${at?.slice(11, 23)} ${state} (${why})`);
-  const ran = one && world.ledger.hostRecord(one.entry.key);
-  const starts = (ran?.starts ?? []).map((at) => new Date(at * 1_000).toISOString().slice(11, 23));
+  const starts = (one?.ran.starts ?? []).map((at) => new Date(at * 1_000).toISOString().slice(11, 23));
   return `${events.join(', ')}; started on its host: ${starts.join(', ') || 'never'}`;
 }
 
@@ -126,7 +127,7 @@ function timeline({ world, ended, faults }: RunResult, id: string): string[] {
   return [
     JSON.stringify(one?.job),
     ...(one?.events ?? []).map((event) => JSON.stringify(event)),
-    `host: ${JSON.stringify(one && world.ledger.hostRecord(one.entry.key))}`,
+    `host: ${JSON.stringify(one?.ran)}`,
     `told: ${JSON.stringify(world.ledger.tellings.get(id))}`,
     `asked: ${JSON.stringify(one?.entry)}`,
     ...lines,

@@ -24,8 +24,6 @@ export interface RunResult {
   faults: Fault[];
   ended: Ended[];
   breaches: Breach[];
-  /** As the hosts counted them. */
-  starts: number;
   settleSeconds: number;
 }
 
@@ -113,6 +111,5 @@ async function reckon(
   for (const { ends } of gateway.processes.values()) {
     breaches.push(...ends.map((what) => ({ promise: 'no process ends by itself' as const, what })));
   }
-  const starts = ended.reduce((sum, { entry }) => sum + ledger.hostRecord(entry.key).starts.length, 0);
-  return { plan, world, faults, ended, breaches, starts, settleSeconds };
+  return { plan, world, faults, ended, breaches, settleSeconds };
 }

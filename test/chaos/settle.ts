@@ -4,7 +4,7 @@ import { isOver, isState, type State } from '../../src/job/states.ts';
 import { createRandom } from '../helpers/random.ts';
 import { submit } from './callers.ts';
 import { type Client, createClient } from './client.ts';
-import type { Entry } from './ledger.ts';
+import type { Entry, HostRecord } from './ledger.ts';
 import type { World } from './world.ts';
 
 export interface JobEvent {
@@ -23,6 +23,7 @@ export interface Ended {
   events: JobEvent[];
   /** What `/logs` gave of stdout where it matters. */
   stdout: Buffer | null;
+  ran: HostRecord;
 }
 
 const AT_ONCE = 8;
@@ -46,13 +47,17 @@ export async function settle(world: World, seed: number, limit: AbortSignal): Pr
   // Ends that were told to nobody yet are on their way.
   const told = () => ledger.acknowledged().every(({ id }) => ledger.tellings.get(id ?? '')?.some(byWebhook));
   while (!told() && !limit.aborted) await pause(200);
-  return mapOf(ledger.acknowledged(), (entry) => readEnded(client, entry));
+  return mapOf(ledger.acknowledged(), (entry) => readEnded(client, entry, ledger.hostRecord));
 }
 
 const byWebhook = (telling: { by: string; state: string }) =>
   telling.by === 'webhook' && isState(telling.state) && isOver(telling.state);
 
-async function readEnded(client: Client, entry: Entry): Promise<Ended> {
+async function readEnded(
+  client: Client,
+  entry: Entry,
+  hostRecord: (key: string) => HostRecord,
+): Promise<Ended> {
   const id = entry.id as string;
   const soon = AbortSignal.timeout(30_000);
   const job = await client.surely('GET', `/v1/jobs/${id}`, {}, soon);
@@ -63,6 +68,7 @@ async function readEnded(client: Client, entry: Entry): Promise<Ended> {
     job: job?.status === 200 ? (job.body as Ended['job']) : null,
     events: (events?.body.items ?? []) as JobEvent[],
     stdout: matters ? await readLog(client, id, soon) : null,
+    ran: hostRecord(entry.key),
   };
 }
 

@@ -6,7 +6,7 @@ import { createHash } from 'node:crypto';
 import { canMove, isOver } from '../../src/job/states.ts';
 import type { ReceivedWebhook } from '../helpers/receiver.ts';
 import type { RigHost } from './hosts.ts';
-import type { HostRecord, Ledger } from './ledger.ts';
+import type { Ledger } from './ledger.ts';
 import type { Ended } from './settle.ts';
 
 export const PROMISES = [
@@ -44,13 +44,11 @@ const FOR_ONE_SERVER: ReadonlySet<PromiseName> = new Set(['versions without gaps
 
 export function judge({ ended, ledger, received, hosts, canForget }: Facts): Breach[] {
   const told = answeredWell(received);
-  const records = new Map(ended.map(({ entry }) => [entry.key, ledger.hostRecord(entry.key)]));
   const found = ended.flatMap((one) => {
-    const ran = records.get(one.entry.key) as HostRecord;
     return [
       ...isThere(one),
-      ...startedOnce(one, ran),
-      ...endedTruly(one, ran),
+      ...startedOnce(one),
+      ...endedTruly(one),
       ...wasTold(one, told),
       ...hasNoGap(one),
       ...(canForget ? [] : wasCommitted(one, ledger)),
@@ -58,7 +56,7 @@ export function judge({ ended, ledger, received, hosts, canForget }: Facts): Bre
   });
   return [
     ...found,
-    ...hosts.flatMap((host) => keptCap(host, ended, records)),
+    ...hosts.flatMap((host) => keptCap(host, ended)),
     ...ledger.wrong.map(noted).filter(({ promise }) => !(canForget && FOR_ONE_SERVER.has(promise))),
   ];
 }
@@ -71,7 +69,7 @@ function isThere({ id, job }: Ended): Breach[] {
 }
 
 /** Without `retry` at most once on every host: one that cannot promise it makes the job `lost` instead. */
-function startedOnce({ id, entry }: Ended, { starts }: HostRecord): Breach[] {
+function startedOnce({ id, entry, ran: { starts } }: Ended): Breach[] {
   const mayRepeat = entry.kind === 'bare' && entry.order.body.on_ambiguous_start === 'retry';
   if (starts.length <= 1 || mayRepeat) return [];
   return [
@@ -79,7 +77,7 @@ function startedOnce({ id, entry }: Ended, { starts }: HostRecord): Breach[] {
   ];
 }
 
-function endedTruly({ id, entry, job, stdout }: Ended, ran: HostRecord): Breach[] {
+function endedTruly({ id, entry, job, stdout, ran }: Ended): Breach[] {
   if (!job || !isOver(job.state)) return [];
   const { truth } = entry.order;
   const wrong = (what: string): Breach[] => [{ promise: 'every end is true', job: id, what }];
@@ -137,16 +135,11 @@ function wasCommitted({ id, events }: Ended, ledger: Ledger): Breach[] {
 }
 
 /** How many commands noted that they ran at once; one without an end counts for the moment of its start. */
-function keptCap(
-  { name, kind, maxJobs }: RigHost,
-  ended: Ended[],
-  records: Map<string, HostRecord>,
-): Breach[] {
+function keptCap({ name, kind, maxJobs }: RigHost, ended: Ended[]): Breach[] {
   if (maxJobs === undefined || kind === 'bare') return [];
   const moments: { at: number; step: number }[] = [];
-  for (const { entry } of ended) {
-    const record = records.get(entry.key);
-    const [start, end] = [record?.starts[0], record?.ends[0]?.at];
+  for (const { entry, ran } of ended) {
+    const [start, end] = [ran.starts[0], ran.ends[0]?.at];
     if (entry.host !== name || start === undefined) continue;
     moments.push({ at: start, step: 1 }, { at: end ?? start, step: -1 });
   }
