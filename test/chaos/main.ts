@@ -20,7 +20,7 @@ const { values } = parseArgs({
     sentinel: { type: 'boolean', default: false },
     // One of test/mutations: a promise is broken on purpose, and this has to say which.
     mutation: { type: 'string', default: '' },
-    rate: { type: 'string', default: '8' },
+    rate: { type: 'string', default: '11' },
     every: { type: 'string', default: '1.6' },
   },
 });

@@ -107,7 +107,9 @@ async function reckon(
   });
   const isOver = breaches.every(({ promise }) => promise !== 'nothing lost');
   // What has no end holds its places: that is one breach, not many.
-  if (isOver) breaches.push(...(await findLeaks(world)), ...(await compare(world, before)));
+  const lost = ended.filter(({ job }) => job?.state === 'lost');
+  const askedOn = new Set(lost.map(({ entry }) => entry.host));
+  if (isOver) breaches.push(...(await findLeaks(world, askedOn)), ...(await compare(world, before)));
   for (const { ends } of gateway.processes.values()) {
     breaches.push(...ends.map((what) => ({ promise: 'no process ends by itself' as const, what })));
   }
