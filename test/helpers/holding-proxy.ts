@@ -27,6 +27,17 @@ interface Line {
 
 const APPLICATION_DATA = 0x17;
 
+/**
+ * On a new connection the first such record ends the handshake, and may come together with the request: its caller takes
+ * the connection for ready then, though the agent has not heard of it.
+ */
+function carriesData(chunk: Buffer): boolean {
+  for (let at = 0; at + 5 <= chunk.length; at += 5 + chunk.readUInt16BE(at + 3)) {
+    if (chunk[at] === APPLICATION_DATA) return true;
+  }
+  return false;
+}
+
 /** @param target `host:port` */
 export async function startHoldingProxy(target: string) {
   const [host = '', targetPort = ''] = target.split(':');
@@ -39,7 +50,7 @@ export async function startHoldingProxy(target: string) {
     const line: Line = { caller, agent, held: null, losesReply: false, outlivesCaller: false };
     lines.add(line);
     caller.on('data', (chunk) => {
-      if (next && chunk[0] === APPLICATION_DATA) {
+      if (next && carriesData(chunk)) {
         next(line);
         next = null;
       }

@@ -50,6 +50,7 @@ describe.each(PLAIN)('%s: a cancel', (way) => {
     const start = stage.ways.proxy(way).holdNext();
     const { id } = await stage.submit(way, scene.tree, { mode: 'tmux' });
     await start.taken;
+    expect(await stage.stores.jobs.get(id)).toMatchObject({ state: 'dispatching' });
     await stage.cancel(id);
     // Nothing is concluded meanwhile: to the agent the job is still unknown.
     const before = Date.now();
