@@ -8,6 +8,9 @@ import type { Redis } from './redis.ts';
 
 /** @returns false if the records are sealed with another key */
 export async function claimSecretKey(redis: Redis, keys: Keys, fingerprint: string): Promise<boolean> {
+  // Read first: a process of a gateway that is known may start while Redis takes no writes.
+  const claimed = await redis.get(keys.secretFingerprint);
+  if (claimed !== null) return claimed === fingerprint;
   await redis.setnx(keys.secretFingerprint, fingerprint);
   return (await redis.get(keys.secretFingerprint)) === fingerprint;
 }

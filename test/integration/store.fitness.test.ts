@@ -8,7 +8,9 @@ import { afterAll, beforeAll, expect, it } from 'vitest';
 import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import type { Needs } from '../../src/job/durability.ts';
 import { inspectRedis } from '../../src/store/fitness.ts';
+import { createKeys } from '../../src/store/keys.ts';
 import { connectForRequests, type Redis } from '../../src/store/redis.ts';
+import { claimSecretKey } from '../../src/store/secret-fingerprint.ts';
 import { canMount, createOwnDisk } from '../helpers/own-disk.ts';
 import { freePort, redisServer } from '../helpers/redis.ts';
 import { type RedisProcess, startRedisProcess } from '../helpers/redis-process.ts';
@@ -69,6 +71,15 @@ it.each([
     await redis.config('SET', setting, good);
   }
   await until(async () => (await wrong()).length === 0);
+});
+
+it('a process of a gateway that is known may start while Redis is full', async () => {
+  const keys = createKeys('{sluice}');
+  expect(await claimSecretKey(redis, keys, 'print')).toBe(true);
+  await redis.config('SET', 'maxmemory', '1mb');
+  expect(await claimSecretKey(redis, keys, 'print')).toBe(true);
+  expect(await claimSecretKey(redis, keys, 'another')).toBe(false);
+  await redis.config('SET', 'maxmemory', '0');
 });
 
 it('a memory that is nearly full is told before writes are refused', async () => {
