@@ -2,6 +2,7 @@
 import { type Logger, pino } from 'pino';
 import { startApi } from '../../src/api/main.ts';
 import type { RedisAddress } from '../../src/config/redis-url.ts';
+import type { Needs } from '../../src/job/durability.ts';
 import { createSealer } from '../../src/store/sealing.ts';
 import { startWorkers } from '../../src/workers/main.ts';
 import { createCaller } from './sluice-process.ts';
@@ -13,12 +14,12 @@ export type GatewayParts = Awaited<ReturnType<typeof startGatewayParts>>;
 
 /**
  * @param prefix one hash tag, such as `{sluice}`
- * @param logs of each program; by default `TEST_LOG=debug` shows them
+ * @param options the log of each program (by default `TEST_LOG=debug` shows them), and what Redis must do with a write
  */
 export async function startGatewayParts(
   redisAddress: RedisAddress,
   prefix = TEST_CONFIG.prefix,
-  logs: { api?: Logger; workers?: Logger } = {},
+  options: { api?: Logger; workers?: Logger; needs?: Needs } = {},
 ) {
   const log = pino({ level: process.env.TEST_LOG ?? 'silent' });
   const sealer = createSealer(Buffer.alloc(32, 5));
@@ -26,14 +27,20 @@ export async function startGatewayParts(
     ...{ prefix, apiKey: API_KEY, callbackSecret: `whsec_${Buffer.alloc(32, 6).toString('base64')}` },
     ...{ listen: { host: '127.0.0.1', port: 0 }, tls: null },
   };
-  const config = { ...TEST_CONFIG, ...own };
+  const config = { ...TEST_CONFIG, ...own, ...(options.needs && { needs: options.needs }) };
   const onGivenUp = (error: Error) => {
     throw error;
   };
-  const workers = await startWorkers({ config, redisAddress, sealer, log: logs.workers ?? log, onGivenUp });
+  const workers = await startWorkers({
+    config,
+    redisAddress,
+    sealer,
+    log: options.workers ?? log,
+    onGivenUp,
+  });
   const api = await startApi({
     ...{ config, version: '0.0.0-test', redisAddress, sealer },
-    log: logs.api ?? log,
+    log: options.api ?? log,
   });
   return {
     url: api.url,
