@@ -52,7 +52,7 @@ const plans = plansOf({
 });
 for (const plan of plans) {
   if (abort.signal.aborted) break;
-  await run(plan, abort.signal, async (result) => {
+  const judged = run(plan, abort.signal, async (result) => {
     results.push(result);
     said.push(...result.world.missing.map((what) => `left out in "${plan.name}": ${what}`));
     if (result.breaches.length === 0) return;
@@ -61,6 +61,10 @@ for (const plan of plans) {
       ...tellBreaches(result),
       `evidence: ${await keepEvidence(result)}`,
     );
+  });
+  // What fails because all of it is being ended says nothing.
+  await judged.catch((error) => {
+    if (!abort.signal.aborted) throw error;
   });
 }
 if (results.length > 0) console.log(`\n${tables(results)}\n`);

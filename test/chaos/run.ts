@@ -74,21 +74,23 @@ async function storm(plan: RunPlan, world: World, abort: AbortSignal): Promise<F
     stop,
   );
   const begun = performance.now();
-  const underWay: Promise<void>[] = [];
+  const underWay: Promise<unknown>[] = [];
+  const failed: unknown[] = [];
   for (const fault of faults) {
     await pause(Math.max(0, fault.atMs - (performance.now() - begun)), undefined, { signal: abort }).catch(
       () => undefined,
     );
     if (abort.aborted) break;
-    underWay.push(strike(world, fault));
+    underWay.push(strike(world, fault).catch((error) => abort.aborted || failed.push(error)));
   }
   await pause(Math.max(0, plan.forMs - (performance.now() - begun)), undefined, { signal: abort }).catch(
     () => undefined,
   );
   await Promise.all(underWay);
-  await world.mend();
   over.abort();
+  if (!abort.aborted) await world.mend();
   await calling;
+  if (failed.length > 0) throw new AggregateError(failed, 'the rig could not make its own faults');
   return faults;
 }
 
