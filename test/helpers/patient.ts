@@ -10,13 +10,13 @@ import { until } from './until.ts';
 
 export type Patient = Awaited<ReturnType<typeof createPatient>>;
 
-/** @param code what it ends with */
+/** @param code what it ends with, in a way that a plain Base agent's script outlives */
 export async function createPatient(code: number) {
   const dir = await mkdtemp(join(tmpdir(), 'patient-'));
   const [begun, goOn] = [join(dir, 'begun'), join(dir, 'go-on')];
   const starts = () => (existsSync(begun) ? readFileSync(begun, 'utf8').split('\n').length - 1 : 0);
   return {
-    command: `echo $$ >> ${begun}; until [ -e ${goOn} ]; do sleep 0.05; done; exit ${code}`,
+    command: `echo $$ >> ${begun}; until [ -e ${goOn} ]; do sleep 0.05; done; (exit ${code})`,
     starts,
     begun: () => until(() => starts() > 0, { what: 'the command to begin' }),
     letGo: () => writeFileSync(goOn, ''),

@@ -1,6 +1,7 @@
 /** Hosts that are silent for long: what is lost is sighted and corrected when they are back, and a gateway that was off loses nothing. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { Job } from '../../src/job/record.ts';
+import { isAlive } from '../helpers/alive.ts';
 import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
 import { createPatient, type Patient } from '../helpers/patient.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
@@ -98,3 +99,23 @@ it('a gateway that was off for a weekend, while a host was silent, loses nothing
   expect(patient.starts()).toBe(1);
   await after.close();
 });
+
+it.each([true, false])(
+  'a job that ended before its cancel arrived takes its true state (launcher: %s)',
+  async (launcher) => {
+    await stores.hosts.put('web1', { launcher });
+    const workers = await startTestWorkers(redis.url, stores);
+    const { id } = await startPatient({});
+    await agent.stopListening();
+    const asked = await stores.cancel(id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
+    expect(asked?.kind).toBe('canceling');
+    patient.letGo();
+    await until(() => !isAlive(patient.pid()));
+    await agent.startListening();
+    await tryOften(async () => (await stores.jobs.get(id))?.state !== 'canceling');
+    const job = await stores.jobs.get(id);
+    expect(job).toMatchObject({ state: 'failed', outcome: { kind: 'exit', return_code: 7 } });
+    expect(job?.cancel_requested_at).not.toBeNull();
+    await workers.close();
+  },
+);
