@@ -7,6 +7,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { AgentPort, DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import { FIRST_PAUSE_MS } from '../../job/pace.ts';
+import { launchToken } from '../../job/record.ts';
 import { grown } from '../../job/report.ts';
 import type { Followed } from '../../store/followed.ts';
 import type { InSlot } from '../../store/in-slot.ts';
@@ -141,8 +142,9 @@ export function createHeld(deps: {
 }
 
 function someAreNew(asked: RunningJob[], known: RunningJob[]): boolean {
-  const ids = new Set(known.map(({ id }) => id));
-  return asked.some(({ id }) => !ids.has(id));
+  // By attempt: the next one of a job that was asked about is as new as another job.
+  const tokens = new Set(known.map(launchToken));
+  return asked.some((job) => !tokens.has(launchToken(job)));
 }
 
 /** Not the host's failure: nobody wanted the answer any more. */
