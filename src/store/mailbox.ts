@@ -51,15 +51,16 @@ return redis.call('ZCARD', KEYS[2]) + redis.call('ZCOUNT', KEYS[1], '-inf', cloc
 `);
 
 /**
- * KEYS 1 slots 2 mailbox 3 armed 4 turns
+ * KEYS 1 slots 2 mailbox 3 armed 4 turns 5 ready
  * ARGV 1 the slot's holder 2 place 3 delay in ms 4 host
- * Only who holds the slot may give the job back: a slot that expired has done so already.
+ * Only who holds the slot may give the job back: a slot that expired has done so already. Where a move has put the job
+ * back meanwhile (a worker that was held up found that nothing was started), its time holds.
  */
 const giveBackScript = defineScript(`
 ${PLACES_LUA}
 if redis.call('ZREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 local due = clock() + ARGV[3]
-redis.call('ZADD', KEYS[2], due, ARGV[2])
+if redis.call('ZSCORE', KEYS[5], ARGV[2]) or redis.call('ZADD', KEYS[2], 'NX', due, ARGV[2]) == 0 then return 1 end
 redis.call('ZADD', KEYS[3], 'LT', due, ARGV[4])
 redis.call('HSET', KEYS[4], 'again:' .. id_at(ARGV[2]), 1)
 return 1
@@ -115,7 +116,7 @@ export function createMailbox(stored: { redis: Redis; keys: Keys }): Mailbox {
     async giveBack(host, claim, delayMs) {
       await giveBackScript(
         redis,
-        [keys.slots(host), keys.mailbox(host), keys.armed, keys.turns(host)],
+        [keys.slots(host), keys.mailbox(host), keys.armed, keys.turns(host), keys.ready(host)],
         [holderOf(claim), claim.place, Math.round(delayMs), host],
       );
     },

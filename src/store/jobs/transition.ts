@@ -69,14 +69,19 @@ end
 
 if p.to == 'queued' then
   local due = math.max(now, p.eligible_at)
+  -- Lined up by somebody else as a start that is unsettled, it would wait for no time and pass by the host's limits.
+  redis.call('ZREM', KEYS[14], p.place)
   redis.call('ZADD', KEYS[4], due, p.place)
   redis.call('ZADD', KEYS[5], 'LT', due, p.host)
   -- It had its turn before: no flood of its own caller comes between.
   redis.call('HSET', KEYS[15], 'again:' .. p.id, 1)
 elseif p.was_placed then
   redis.call('ZREM', KEYS[4], p.place)
-  if redis.call('ZREM', KEYS[14], p.place) == 1 then
-    -- Its turn was not had: else what its caller submits next would come after turns that nobody has.
+  local turn = tonumber(redis.call('ZSCORE', KEYS[14], p.place) or -1)
+  redis.call('ZREM', KEYS[14], p.place)
+  if turn >= 0 then
+    -- Its turn was not had: else what its caller submits next would come after turns that nobody has. An unsettled start
+    -- has none.
     redis.call('HINCRBY', KEYS[15], 'last:' .. p.place:sub(1, 1) .. caller_at(p.place), -1)
   end
   redis.call('HDEL', KEYS[15], 'again:' .. p.id)
