@@ -321,6 +321,14 @@ const CASES: Case[] = [
     field: 'signal',
   },
   {
+    what: 'a signal that there is not',
+    path: () => `/v1/jobs/${foreignJob}:cancel`,
+    body: { signal: 'TREM' },
+    status: 400,
+    code: 'invalid_request',
+    field: 'signal',
+  },
+  {
     what: 'a cancel of everything',
     path: '/v1/jobs:cancel',
     body: {},
