@@ -13,6 +13,10 @@ export interface Truth {
   stdout: { bytes: number; sha256: string } | null;
   /** It can provably not be started. */
   neverStarts?: true;
+  /** So many attempts, each of which starts once; 1 where it says nothing. */
+  attempts?: number;
+  /** Jobs of one such key never run at once; one may be canceled by the next. */
+  uniqueKey?: string;
 }
 
 export interface Order {
@@ -28,7 +32,7 @@ interface Script {
   on: HostKind[];
   /** A file system that is made full gets nothing whose output matters. */
   needsDisk?: true;
-  make(random: Random): { script: string; truth: Truth; more?: Record<string, unknown> };
+  make(random: Random, file: string): { script: string; truth: Truth; more?: Record<string, unknown> };
 }
 
 const EVERYWHERE: HostKind[] = ['full', 'launcher', 'bare'];
@@ -86,6 +90,26 @@ const SCRIPTS: readonly Script[] = [
     make: () => ({ script: 'trap "" TERM; sleep 3', truth: well }),
   },
   {
+    ...{ what: 'fails once', weight: 3, on: KEPT_WELL },
+    make: (_random, file) => ({
+      script: `[ $(grep -c ^s ${file}) -ge 2 ]`,
+      truth: { ...well, attempts: 2 },
+      more: { retry: { max_attempts: 2, backoff_seconds: 1 } },
+    }),
+  },
+  {
+    ...{ what: 'alone', weight: 3, on: KEPT_WELL },
+    make(random, file) {
+      const key = `alone-${random.integer(4)}`;
+      const end = `trap 'echo "e $EPOCHREALTIME 143" >> ${file}; exit 143' TERM`;
+      return {
+        script: `${end}; sleep ${seconds(random, 0.5, 4)}; trap - TERM`,
+        truth: { ...well, uniqueKey: key },
+        more: { unique_key: key, on_duplicate: 'replace' },
+      };
+    },
+  },
+  {
     ...{ what: 'cannot start', weight: 1, on: ['full'] },
     make: () => ({
       script: 'true',
@@ -103,7 +127,7 @@ export function makeOrder(
 ): Order {
   const able = SCRIPTS.filter(({ on, needsDisk }) => on.includes(kind) && !(smallDisk && needsDisk));
   const chosen = random.byWeight(able, ({ weight }) => weight);
-  const { script, truth, more } = chosen.make(random);
+  const { script, truth, more } = chosen.make(random, file);
   const noted = `echo "s $EPOCHREALTIME" >> ${file}; ${script}; c=$?; echo "e $EPOCHREALTIME $c" >> ${file}; exit $c`;
   return {
     what: chosen.what,

@@ -5,6 +5,7 @@
 import { createHash } from 'node:crypto';
 import { canMove, isOver } from '../../src/job/states.ts';
 import type { ReceivedWebhook } from '../helpers/receiver.ts';
+import { keptAlone, keptCap } from './at-once.ts';
 import type { RigHost } from './hosts.ts';
 import type { Ledger } from './ledger.ts';
 import type { Ended } from './settle.ts';
@@ -17,6 +18,7 @@ export const PROMISES = [
   'committed before told',
   'versions without gaps',
   'no host above its cap',
+  'one of a unique key at a time',
   'nothing leaked',
   'memory and connections back',
   'no process ends by itself',
@@ -57,6 +59,7 @@ export function judge({ ended, ledger, received, hosts, canForget }: Facts): Bre
   return [
     ...found,
     ...hosts.flatMap((host) => keptCap(host, ended)),
+    ...keptAlone(ended),
     ...ledger.wrong.map(noted).filter(({ promise }) => !(canForget && FOR_ONE_SERVER.has(promise))),
   ];
 }
@@ -71,7 +74,7 @@ function isThere({ id, job }: Ended): Breach[] {
 /** Without `retry` at most once on every host: one that cannot promise it makes the job `lost` instead. */
 function startedOnce({ id, entry, ran: { starts } }: Ended): Breach[] {
   const mayRepeat = entry.kind === 'bare' && entry.order.body.on_ambiguous_start === 'retry';
-  if (starts.length <= 1 || mayRepeat) return [];
+  if (starts.length <= (entry.order.truth.attempts ?? 1) || mayRepeat) return [];
   return [
     { promise: 'started at most once', job: id, what: `was started ${starts.length} times by ${entry.host}` },
   ];
@@ -82,13 +85,14 @@ function endedTruly({ id, entry, job, stdout, ran }: Ended): Breach[] {
   const { truth } = entry.order;
   const wrong = (what: string): Breach[] => [{ promise: 'every end is true', job: id, what }];
   const outcome = JSON.stringify(job.outcome);
-  if (job.state === 'canceled' && entry.cancelAsked) return [];
+  if (job.state === 'canceled' && (entry.cancelAsked || truth.uniqueKey !== undefined)) return [];
   const kind = (job.outcome as { kind?: string } | null)?.kind;
   if (job.state === 'lost' && entry.kind === 'bare' && kind === 'ambiguous_start') return [];
   if (job.state !== truth.state || job.return_code !== truth.returnCode) {
     return wrong(`"${entry.order.what}" on ${entry.host} ended ${job.state} ${job.return_code}: ${outcome}`);
   }
-  if (truth.neverStarts ? ran.starts.length > 0 : ran.starts.length === 0) {
+  const starts = truth.neverStarts ? 0 : (truth.attempts ?? 1);
+  if (ran.starts.length < starts || (starts === 0 && ran.starts.length > 0)) {
     return wrong(`ended ${job.state} with ${ran.starts.length} starts on ${entry.host}`);
   }
   if (truth.stdout && truth.stdout.bytes > 0 && (!stdout || sha256(stdout) !== truth.stdout.sha256)) {
@@ -134,26 +138,6 @@ function wasCommitted({ id, events }: Ended, ledger: Ledger): Breach[] {
   return found;
 }
 
-/** How many commands noted that they ran at once; one without an end counts for the moment of its start. */
-function keptCap({ name, kind, maxJobs }: RigHost, ended: Ended[]): Breach[] {
-  if (maxJobs === undefined || kind === 'bare') return [];
-  const moments: { at: number; step: number }[] = [];
-  for (const { entry, ran } of ended) {
-    const [start, end] = [ran.starts[0], ran.ends[0]?.at];
-    if (entry.host !== name || start === undefined) continue;
-    moments.push({ at: start, step: 1 }, { at: end ?? start, step: -1 });
-  }
-  moments.sort((a, b) => a.at - b.at || b.step - a.step);
-  let running = 0;
-  let most = 0;
-  for (const { step } of moments) {
-    running += step;
-    most = Math.max(most, running);
-  }
-  if (most <= maxJobs) return [];
-  return [{ promise: 'no host above its cap', what: `${name} ran ${most} at once, of ${maxJobs}` }];
-}
-
 /** What was found while the rig ran. */
 function noted(line: string): Breach {
   const promise = PROMISES.find((name) => line.startsWith(`${name}: `)) ?? 'nothing lost';
@@ -164,7 +148,8 @@ function noted(line: string): Breach {
 function answeredWell(received: ReceivedWebhook[]): Map<string, Set<number>> {
   const told = new Map<string, Set<number>>();
   for (const { body, mode } of received) {
-    if (mode.kind !== 'status' || mode.status !== 200) continue;
+    // The status is the answer: a body without an end changes nothing.
+    if (mode.kind !== 'slow_body' && !(mode.kind === 'status' && mode.status === 200)) continue;
     const id = String(body.data.id);
     told.set(id, (told.get(id) ?? new Set()).add(Number(body.data.version)));
   }
