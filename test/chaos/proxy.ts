@@ -60,7 +60,9 @@ export async function startProxy(name: string, target: string, port = 0): Promis
     const callee = connect(Number(targetPort), host);
     const line = join(caller, callee);
     lines.add(line);
-    caller.once('close', () => lines.delete(line));
+    // Either end may be left open by a peer that stands still; whoever stops the proxy ends both.
+    let open = 2;
+    for (const end of [caller, callee]) end.once('close', () => --open === 0 && lines.delete(line));
     spoil(line);
     caller.on('data', (chunk: Buffer) => {
       if (line.said.length >= SAID_CHARS) return;
