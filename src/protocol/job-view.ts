@@ -10,30 +10,13 @@ import { OUTCOME_KINDS, PROOFS } from '../job/outcome.ts';
 import type { Job, Tails } from '../job/record.ts';
 import { MODES, RETRY_CAUSES, STARTERS } from '../job/record.ts';
 import { isOver, STATES } from '../job/states.ts';
+import { nullable, oneOf, oneOfOrNull, orNull, time } from './fields.ts';
 
 /** What is kept beside the record. */
 export interface KeptOutput {
   tails?: Tails | null;
   /** `sync` jobs, for an hour: the first 64 KiB of each stream. */
   output?: { stdout: Buffer; stderr: Buffer; truncated: boolean } | null;
-}
-
-/** Strings and numbers that may be null, as one JSON schema with two types: quick to serialize. */
-function orNull<T extends 'string' | 'integer' | 'boolean'>(type: T, description: string, more: object = {}) {
-  type Value = T extends 'string' ? string : T extends 'integer' ? number : boolean;
-  return Type.Unsafe<Value | null>({ type: [type, 'null'], description, ...more });
-}
-
-function time(description: string) {
-  return orNull('string', `${description} RFC 3339, UTC.`);
-}
-
-function oneOf<const T extends readonly string[]>(words: T, description: string) {
-  return Type.Unsafe<T[number]>({ type: 'string', enum: [...words], description });
-}
-
-function oneOfOrNull<const T extends readonly string[]>(words: T, description: string) {
-  return Type.Unsafe<T[number] | null>({ type: ['string', 'null'], enum: [...words, null], description });
 }
 
 const OutcomeView = Type.Object(
@@ -48,9 +31,6 @@ const OutcomeView = Type.Object(
   },
   { description: 'How the job ended.' },
 );
-
-const nullable = <T extends Type.TSchema>(schema: T) =>
-  Type.Unsafe<Static<T> | null>({ anyOf: [schema, { type: 'null' }] });
 
 const AttemptView = Type.Object({
   attempt: Type.Integer({ description: 'Counts from 1.' }),
