@@ -74,19 +74,27 @@ async function storm(plan: RunPlan, world: World, abort: AbortSignal): Promise<F
     stop,
   );
   const begun = performance.now();
-  const underWay: Promise<unknown>[] = [];
+  const underWay = new Map<string, Promise<void>>();
   const failed: unknown[] = [];
   for (const fault of faults) {
     await pause(Math.max(0, fault.atMs - (performance.now() - begun)), undefined, { signal: abort }).catch(
       () => undefined,
     );
     if (abort.aborted) break;
-    underWay.push(strike(world, fault).catch((error) => abort.aborted || failed.push(error)));
+    // One after the other to each target: on a busy machine a fault may take longer than its time.
+    const before = underWay.get(fault.target) ?? Promise.resolve();
+    const made = before.then(() => strike(world, fault));
+    underWay.set(
+      fault.target,
+      made.catch((error) => {
+        if (!abort.aborted) failed.push(error);
+      }),
+    );
   }
   await pause(Math.max(0, plan.forMs - (performance.now() - begun)), undefined, { signal: abort }).catch(
     () => undefined,
   );
-  await Promise.all(underWay);
+  await Promise.all(underWay.values());
   over.abort();
   if (!abort.aborted) await world.mend();
   await calling;
