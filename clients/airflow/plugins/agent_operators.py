@@ -321,6 +321,14 @@ else:
         raise GatewayError(message, status=status, code=code)
 
 
+    def read_json(response: httpx.Response, url: str) -> Any:
+        """:raises GatewayError: if it is none"""
+        try:
+            return json.loads(response.content)
+        except ValueError as error:
+            raise no_gateway(url) from error
+
+
     def read_problem(response: httpx.Response) -> dict[str, Any] | None:
         if not response.headers.get("content-type", "").startswith("application/problem+json"):
             return None
@@ -376,7 +384,7 @@ else:
             :raises GatewayUnavailable: if the same call may go through later
             :raises GatewayError: if the gateway said no
             """
-            return self._response(call).json()
+            return read_json(self._response(call), self.address.url)
 
         def list(self, labels: dict[str, str]) -> list[Job]:
             """All jobs with these labels, newest first."""
@@ -435,7 +443,7 @@ else:
 
         async def send(self, call: Call) -> Any:
             """See ``GatewayClient.send``."""
-            return (await self._response(call)).json()
+            return read_json(await self._response(call), self.address.url)
 
         async def output(self, job_id: str, stream: str, offset: int, limit: int) -> OutputRange:
             return output_range(await self._response(read_output(job_id, stream, offset, limit)), offset)
@@ -1010,6 +1018,9 @@ else:
                 self._task = start_apart(self._run())
             return future
 
+        def is_busy(self) -> bool:
+            return bool(self._watched)
+
         def forget(self, job_id: str, future: asyncio.Future[Job]) -> None:
             if future.done() and not future.cancelled():
                 future.exception()  # Read, so that asyncio does not complain of it.
@@ -1046,6 +1057,10 @@ else:
             joined = asyncio.ensure_future(self._join())
             try:
                 await asyncio.wait([*held, joined], return_when=asyncio.FIRST_COMPLETED)
+                for task in held:
+                    if task.done():
+                        # What nobody foresaw ends the waiter, and so is told to all who wait.
+                        task.result()
             finally:
                 for task in (*held, joined):
                     task.cancel()
@@ -1095,6 +1110,93 @@ else:
         return contextvars.Context().run(loop.create_task, work)
 
 
+    # reconcile: Cancels jobs whose tasks are over: the kills that reach no hook of Airflow's, such as one while no triggerer is up.
+    #
+    # Runs in a triggerer while tasks wait there. It acts only on what Airflow says twice, a minute apart, and only on jobs
+    # that a task was to wait for: what Airflow does not know, or does not answer, is left alone.
+
+
+    reconcile_log = logging.getLogger(__name__)
+
+    #: Between two looks, and how long a task must have been over, in seconds.
+    ROUND_SECONDS = 60.0
+    #: The states of jobs that a cancel would end, without those where one is under way.
+    RUNNING_STATES = ("queued", "dispatching", "running", "unreachable")
+
+
+    class Reconciler:
+        """:param wanted: whether anybody still waits here; without it, it ends"""
+
+        def __init__(self, client: AsyncGatewayClient, wanted: Callable[[], bool]) -> None:
+            self._client = client
+            self._wanted = wanted
+            self._task: asyncio.Task[None] | None = None
+            #: Since when a job's task has been seen to be over.
+            self._over_since: dict[str, float] = {}
+
+        def keep_going(self) -> None:
+            if self._task is None or self._task.done():
+                self._task = start_apart(self._run())
+
+        async def _run(self) -> None:
+            while True:
+                await asyncio.sleep(ROUND_SECONDS)
+                if not self._wanted():
+                    return
+                try:
+                    await self.round()
+                except Exception as error:
+                    # Airflow or the gateway is away: nothing can be said of any task, and nothing is done.
+                    self._over_since.clear()
+                    reconcile_log.warning("Which jobs' tasks are over cannot be told: %s", error)
+
+        async def round(self) -> None:
+            over = {job["id"]: job for job in await self._jobs_of_finished_tasks()}
+            now = time.monotonic()
+            self._over_since = {job_id: self._over_since.get(job_id, now) for job_id in over}
+            for job_id, since in self._over_since.items():
+                if now - since >= ROUND_SECONDS * 0.9:
+                    await self._cancel(over[job_id])
+
+        async def _jobs_of_finished_tasks(self) -> list[Job]:
+            runs: dict[tuple[str, str], list[Job]] = {}
+            for job in await self._awaited_jobs():
+                labels = job["labels"]
+                runs.setdefault((labels.get(DAG_LABEL, ""), labels.get(RUN_LABEL, "")), []).append(job)
+            finished: list[Job] = []
+            for (dag_id, run_id), jobs in runs.items():
+                task_ids = sorted({job["labels"].get(TASK_ID_LABEL, "") for job in jobs})
+                states = await run_states(dag_id, run_id, task_ids)
+                finished += [job for job in jobs if states.get(name_of(job, task_ids)) in FINISHED]
+            return finished
+
+        async def _awaited_jobs(self) -> list[Job]:
+            labels = {INSTANCE_LABEL: self._client.address.instance, AWAITED_LABEL: "true"}
+            jobs: list[Job] = []
+            page_token = None
+            while True:
+                page = await self._client.send(list_jobs(labels, states=RUNNING_STATES, page_token=page_token))
+                jobs.extend(page["items"])
+                page_token = page["next_page_token"]
+                if page_token is None:
+                    return jobs
+
+        async def _cancel(self, job: Job) -> None:
+            reconcile_log.warning("Job %s runs on though its Airflow task is over: canceling it", job["id"])
+            try:
+                await self._client.send(cancel_job(job["id"], "The Airflow task is over"))
+            except GatewayError as error:
+                if error.code != "job_is_over":
+                    raise
+
+
+    def name_of(job: Job, task_ids: list[str]) -> str:
+        """How ``run_states`` names the job's task; empty where that name may also be another task's."""
+        map_index = int(job["labels"].get(MAP_INDEX_LABEL, -1))
+        name = state_name(job["labels"].get(TASK_ID_LABEL, ""), map_index)
+        return "" if map_index >= 0 and name in task_ids else name
+
+
     # shared: What the triggers of one event loop share: looked-up connections, one waiter and one client per gateway and key, and
     # the places for reading output.
     #
@@ -1115,6 +1217,7 @@ else:
             self.address = address
             self.client = AsyncGatewayClient(address)
             self.waiter = Waiter(self.client)
+            self.reconciler = Reconciler(self.client, self.waiter.is_busy)
 
 
     @dataclass
@@ -1256,6 +1359,7 @@ else:
         async def _wait(self, seconds: float) -> Job | None:
             """Together with all others; after so many seconds asks for this job alone."""
             self._gateway = gateway = await find_gateway(self.agent_conn_id)
+            gateway.reconciler.keep_going()
             over = gateway.waiter.watch(self.job_id)
             try:
                 await asyncio.wait([over], timeout=seconds)
@@ -1424,6 +1528,18 @@ else:
             ti = self.context["ti"]
             job_id: str | None = ti.xcom_pull(task_ids=ti.task_id, key=JOB_ID_XCOM, map_indexes=ti.map_index)
             return job_id
+
+        def own_event(self, event: dict[str, Any] | None) -> dict[str, Any]:
+            """
+            The trigger's event if it is about the job of this try, else only which job that is. A clear can bring the event
+            of the old try's trigger to the new one: a database like SQLite gives the ids of triggers out again.
+            """
+            event = event or {}
+            own = self.noted() or event.get("job_id")
+            if own == event.get("job_id"):
+                return event
+            self.log.info("An event of job %s, of an earlier try, is left out", event.get("job_id"))
+            return {"job_id": own}
 
         def page(self, job_id: str) -> str:
             return f"{self.hook.address.url}/v1/jobs/{job_id}"
@@ -1690,7 +1806,7 @@ else:
         def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
             """Called by Airflow with the trigger's event."""
             at = self._at_work(context)
-            event = event or {}
+            event = at.own_event(event)
             job_id = event.get("job_id") or self._find_job(at)
             if not job_id:
                 raise AirflowException("The job that this task waited for cannot be found")
@@ -1699,8 +1815,10 @@ else:
                 self._give_up(at, job_id, event.get("reason") or "its time was over")
             at.go_on(event.get("printed"))
             with at.client() as client:
-                job = at.wait_here(client, at.read(client, job_id), None)
-                return at.conclude(client, job, self.skip_on_exit_code)
+                job = at.read(client, job_id)
+                if not is_over(job) and at.waits_in_triggerer():
+                    at.defer(job, *self._deadline(context), cancel_on_kill=True)
+                return at.conclude(client, at.wait_here(client, job, None), self.skip_on_exit_code)
 
         def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
             """Airflow's own end of a deferral comes with nothing but an error."""
@@ -2145,12 +2263,14 @@ else:
         def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> Any:
             """Called by Airflow with the trigger's event; what it raises, ``resume_execution`` softens."""
             at = self._at_work(context)
-            event = event or {}
+            event = at.own_event(event)
             if event.get("status") == "timeout":
                 raise self._too_late()
             at.go_on(event.get("printed"))
             with at.client() as client:
                 job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
+                if not is_over(job) and at.waits_in_triggerer():
+                    at.defer(job, time.time() + float(self.timeout), "", cancel_on_kill=False)
                 job = at.wait_here(client, job, None)
                 return at.conclude(client, job, self.skip_on_exit_code)
 

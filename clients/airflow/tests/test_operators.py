@@ -120,6 +120,20 @@ def test_an_async_task_defers_and_concludes_with_the_triggers_event(gateway):
     assert (result["status"], result["stdout"]) == ("finished", "done\n")
 
 
+@pytest.mark.parametrize("status", ["over", "timeout"])
+def test_an_event_of_an_earlier_tries_job_neither_ends_nor_cancels_this_one(gateway, status):
+    operator = AgentAsyncOperator(task_id="task", target_server=HOST, command="sleep 3; echo mine")
+    context = Run().context()
+    with pytest.raises(TaskDeferred) as deferred:
+        operator.execute(context)
+    job_id = deferred.value.trigger.job_id
+    with pytest.raises(TaskDeferred) as again:
+        operator.execute_complete(context, {"status": status, "job_id": "job_00000000000000000000000000"})
+    assert again.value.trigger.job_id == job_id
+    assert gateway.over(job_id)["state"] == "succeeded"
+    assert operator.execute_complete(context, {"status": "over", "job_id": job_id})["stdout"] == "mine\n"
+
+
 def test_a_timeout_of_the_trigger_cancels_the_job_and_fails_the_task(gateway):
     operator = AgentAsyncOperator(task_id="task", target_server=HOST, command="sleep 60")
     context = Run().context()

@@ -144,6 +144,14 @@ def check_response(response: httpx.Response, url: str) -> None:
     raise GatewayError(message, status=status, code=code)
 
 
+def read_json(response: httpx.Response, url: str) -> Any:
+    """:raises GatewayError: if it is none"""
+    try:
+        return json.loads(response.content)
+    except ValueError as error:
+        raise no_gateway(url) from error
+
+
 def read_problem(response: httpx.Response) -> dict[str, Any] | None:
     if not response.headers.get("content-type", "").startswith("application/problem+json"):
         return None

@@ -25,6 +25,7 @@ from airflow_provider_sluice.calls import (
     check_response,
     list_jobs,
     output_range,
+    read_json,
     read_output,
 )
 
@@ -48,7 +49,7 @@ class GatewayClient:
         :raises GatewayUnavailable: if the same call may go through later
         :raises GatewayError: if the gateway said no
         """
-        return self._response(call).json()
+        return read_json(self._response(call), self.address.url)
 
     def list(self, labels: dict[str, str]) -> list[Job]:
         """All jobs with these labels, newest first."""
@@ -107,7 +108,7 @@ class AsyncGatewayClient:
 
     async def send(self, call: Call) -> Any:
         """See ``GatewayClient.send``."""
-        return (await self._response(call)).json()
+        return read_json(await self._response(call), self.address.url)
 
     async def output(self, job_id: str, stream: str, offset: int, limit: int) -> OutputRange:
         return output_range(await self._response(read_output(job_id, stream, offset, limit)), offset)

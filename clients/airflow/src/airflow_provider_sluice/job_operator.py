@@ -93,7 +93,7 @@ class AgentJobOperator(BaseOperator):
     def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Called by Airflow with the trigger's event."""
         at = self._at_work(context)
-        event = event or {}
+        event = at.own_event(event)
         job_id = event.get("job_id") or self._find_job(at)
         if not job_id:
             raise AirflowException("The job that this task waited for cannot be found")
@@ -102,8 +102,10 @@ class AgentJobOperator(BaseOperator):
             self._give_up(at, job_id, event.get("reason") or "its time was over")
         at.go_on(event.get("printed"))
         with at.client() as client:
-            job = at.wait_here(client, at.read(client, job_id), None)
-            return at.conclude(client, job, self.skip_on_exit_code)
+            job = at.read(client, job_id)
+            if not is_over(job) and at.waits_in_triggerer():
+                at.defer(job, *self._deadline(context), cancel_on_kill=True)
+            return at.conclude(client, at.wait_here(client, job, None), self.skip_on_exit_code)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Airflow's own end of a deferral comes with nothing but an error."""

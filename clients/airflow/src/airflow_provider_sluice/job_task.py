@@ -62,6 +62,18 @@ class JobTask:
         job_id: str | None = ti.xcom_pull(task_ids=ti.task_id, key=JOB_ID_XCOM, map_indexes=ti.map_index)
         return job_id
 
+    def own_event(self, event: dict[str, Any] | None) -> dict[str, Any]:
+        """
+        The trigger's event if it is about the job of this try, else only which job that is. A clear can bring the event
+        of the old try's trigger to the new one: a database like SQLite gives the ids of triggers out again.
+        """
+        event = event or {}
+        own = self.noted() or event.get("job_id")
+        if own == event.get("job_id"):
+            return event
+        self.log.info("An event of job %s, of an earlier try, is left out", event.get("job_id"))
+        return {"job_id": own}
+
     def page(self, job_id: str) -> str:
         return f"{self.hook.address.url}/v1/jobs/{job_id}"
 

@@ -91,12 +91,14 @@ class AgentStatusSensor(BaseSensorOperator):
     def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> Any:
         """Called by Airflow with the trigger's event; what it raises, ``resume_execution`` softens."""
         at = self._at_work(context)
-        event = event or {}
+        event = at.own_event(event)
         if event.get("status") == "timeout":
             raise self._too_late()
         at.go_on(event.get("printed"))
         with at.client() as client:
             job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
+            if not is_over(job) and at.waits_in_triggerer():
+                at.defer(job, time.time() + float(self.timeout), "", cancel_on_kill=False)
             job = at.wait_here(client, job, None)
             return at.conclude(client, job, self.skip_on_exit_code)
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from airflow_provider_sluice.address import GatewayAddress
 from airflow_provider_sluice.client import AsyncGatewayClient
 from airflow_provider_sluice.hook import find_address
+from airflow_provider_sluice.reconcile import Reconciler
 from airflow_provider_sluice.waiter import Waiter, start_apart
 
 #: How long a connection is taken as it was looked up, in seconds.
@@ -31,6 +32,7 @@ class Gateway:
         self.address = address
         self.client = AsyncGatewayClient(address)
         self.waiter = Waiter(self.client)
+        self.reconciler = Reconciler(self.client, self.waiter.is_busy)
 
 
 @dataclass

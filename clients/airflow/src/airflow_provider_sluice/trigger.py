@@ -118,6 +118,7 @@ class AgentJobTrigger(BaseTrigger):
     async def _wait(self, seconds: float) -> Job | None:
         """Together with all others; after so many seconds asks for this job alone."""
         self._gateway = gateway = await find_gateway(self.agent_conn_id)
+        gateway.reconciler.keep_going()
         over = gateway.waiter.watch(self.job_id)
         try:
             await asyncio.wait([over], timeout=seconds)

@@ -52,6 +52,9 @@ class Waiter:
             self._task = start_apart(self._run())
         return future
 
+    def is_busy(self) -> bool:
+        return bool(self._watched)
+
     def forget(self, job_id: str, future: asyncio.Future[Job]) -> None:
         if future.done() and not future.cancelled():
             future.exception()  # Read, so that asyncio does not complain of it.
@@ -88,6 +91,10 @@ class Waiter:
         joined = asyncio.ensure_future(self._join())
         try:
             await asyncio.wait([*held, joined], return_when=asyncio.FIRST_COMPLETED)
+            for task in held:
+                if task.done():
+                    # What nobody foresaw ends the waiter, and so is told to all who wait.
+                    task.result()
         finally:
             for task in (*held, joined):
                 task.cancel()
