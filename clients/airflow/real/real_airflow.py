@@ -1,0 +1,206 @@
+"""
+A real Airflow on loopback: SQLite, scheduler, triggerer, and on 3 the API server and the DAG processor, each a process
+of its own, in a home that is removed at the end. What it knows is read from its database and its log files.
+
+Airflow is the one whose Python runs this; the client is the single file (``SLUICE_CLIENT=file``) in the plugins folder,
+or the package, where ``SLUICE_PACKAGE`` says it is installed, else its sources.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+from gateway import free_port, until
+
+CLIENT = Path(__file__).resolve().parents[1]
+SINGLE_FILE = os.environ.get("SLUICE_CLIENT") == "file"
+BIN = Path(sys.executable).parent
+
+
+class RealAirflow:
+    """For ``with``. :param major: 2 or 3 :param settings: further environment variables"""
+
+    def __init__(self, major: int, dag_folders: list[Path], settings: dict[str, str]) -> None:
+        self.major = major
+        self.home = Path(tempfile.mkdtemp(prefix="sluice-airflow-real-"))
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._processes: dict[str, subprocess.Popen[bytes]] = {}
+        for folder in dag_folders:
+            shutil.copytree(folder, self.home / "dags", dirs_exist_ok=True)
+        (self.home / "plugins").mkdir()
+        self.env = {**os.environ, **self._settings(), **settings}
+        if SINGLE_FILE:
+            shutil.copytree(CLIENT / "plugins", self.home / "plugins", dirs_exist_ok=True)
+        else:
+            self.env["PYTHONPATH"] = os.environ.get("SLUICE_PACKAGE") or str(CLIENT / "src")
+
+    def __enter__(self) -> RealAirflow:
+        try:
+            self.run("airflow", "db", "migrate")
+            for name in self.components():
+                self.start(name)
+                if name == "api-server":
+                    # On 3 a task that starts before it is there fails.
+                    until(self._health, 120, "the API server")
+            if self.major == 3:
+                until(self._is_healthy, 120, "scheduler, triggerer and DAG processor")
+        except BaseException:
+            self.__exit__()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for name in list(self._processes):
+            self.stop(name)
+        if not os.environ.get("SLUICE_KEEP_AIRFLOW_HOME"):
+            shutil.rmtree(self.home, ignore_errors=True)
+
+    def components(self) -> list[str]:
+        return [*(["api-server", "dag-processor"] if self.major == 3 else []), "scheduler", "triggerer"]
+
+    def start(self, name: str) -> None:
+        arguments = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
+        if name == "api-server":
+            arguments = ["--host", "127.0.0.1", "--port", str(self.port)]
+        self._processes[name] = subprocess.Popen(
+            [str(BIN / "airflow"), name, *arguments],
+            env=self.env,
+            stdout=(self.home / f"{name}.log").open("ab"),
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+    def stop(self, name: str, number: int = signal.SIGTERM) -> None:
+        """With everything that it started."""
+        process = self._processes.pop(name)
+        signal_group(process.pid, number)
+        with suppress(subprocess.TimeoutExpired):
+            process.wait(20)
+        signal_group(process.pid, signal.SIGKILL)
+        process.wait(20)
+
+    def run(self, *command: str) -> str:
+        done = subprocess.run(
+            [str(BIN / command[0]), *command[1:]], env=self.env, capture_output=True, text=True, timeout=300
+        )
+        assert done.returncode == 0, (
+            f"{command} ended with {done.returncode}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+        )
+        return done.stdout
+
+    def trigger(self, dag_id: str, run_id: str) -> None:
+        until(lambda: self.rows("select 1 from dag where dag_id = ?", dag_id), 120, f"{dag_id} parsed")
+        self.run("airflow", "dags", "trigger", "--run-id", run_id, dag_id)
+
+    def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
+        """By task id, with the map index behind a dot where there is one."""
+        rows = self.rows(
+            "select task_id, map_index, state from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
+        )
+        return {row[0] if row[1] < 0 else f"{row[0]}.{row[1]}": row[2] for row in rows}
+
+    def run_state(self, dag_id: str, run_id: str) -> str | None:
+        for name, process in self._processes.items():
+            assert process.poll() is None, f"the {name} has ended:\n{self.evidence()}"
+        rows = self.rows("select state from dag_run where dag_id = ? and run_id = ?", dag_id, run_id)
+        return rows[0][0] if rows else None
+
+    def finished(self, dag_id: str, run_id: str, seconds: float) -> str:
+        """:returns: the run's last state"""
+        state: str = until(
+            lambda: (state := self.run_state(dag_id, run_id)) in ("success", "failed") and state,
+            seconds,
+            f"{dag_id} {run_id} over; its tasks are {self.states(dag_id, run_id)}",
+        )
+        return state
+
+    def xcom(self, dag_id: str, run_id: str, task_id: str, key: str = "return_value", map_index: int = -1) -> Any:
+        rows = self.rows(
+            "select value from xcom where dag_id = ? and run_id = ? and task_id = ? and key = ? and map_index = ?",
+            *(dag_id, run_id, task_id, key, map_index),
+        )
+        assert rows, f"{task_id} has pushed no {key}"
+        value = json.loads(rows[0][0])
+        # Airflow 3 keeps JSON in a column that is JSON itself.
+        return json.loads(value) if isinstance(value, str) and self.major == 3 and value[:1] in '{["' else value
+
+    def log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        if map_index >= 0:
+            folder /= f"map_index={map_index}"
+        return "\n".join(path.read_text() for path in sorted(folder.glob("*.log*")))
+
+    def rows(self, query: str, *values: Any) -> list[Any]:
+        with sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=30) as database:
+            try:
+                return database.execute(query, values).fetchall()
+            except sqlite3.OperationalError as error:
+                if "locked" in str(error):
+                    return []
+                raise
+
+    def evidence(self) -> str:
+        """The ends of what the components wrote."""
+        logs = sorted(self.home.glob("*.log"))
+        return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in logs)
+
+    def _is_healthy(self) -> bool:
+        health = self._health()
+        return all(health[part]["status"] == "healthy" for part in ("scheduler", "triggerer", "dag_processor"))
+
+    def _health(self) -> dict[str, Any]:
+        """Empty while the API server is not there."""
+        try:
+            health: dict[str, Any] = httpx.get(f"{self.url}/api/v2/monitor/health", timeout=5).json()
+        except (httpx.HTTPError, ValueError):
+            return {}
+        return health
+
+    def _settings(self) -> dict[str, str]:
+        settings = {
+            "AIRFLOW_HOME": str(self.home),
+            # 2.11's SequentialExecutor runs `airflow` by its name.
+            "PATH": f"{BIN}:{os.environ['PATH']}",
+            "AIRFLOW__CORE__DAGS_FOLDER": str(self.home / "dags"),
+            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.home / "plugins"),
+            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+            "AIRFLOW__CORE__PARALLELISM": "4",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
+            "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "no_proxy": "127.0.0.1,localhost",
+        }
+        if self.major == 2:
+            return {**settings, "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor"}
+        return {
+            **settings,
+            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
+            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
+            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
+            "AIRFLOW__API__BASE_URL": self.url,
+            "AIRFLOW__API__PORT": str(self.port),
+            "AIRFLOW__API__WORKERS": "1",
+            # HMAC with SHA-512 wants 64 bytes.
+            "AIRFLOW__API_AUTH__JWT_SECRET": "for tests only, " * 4,
+            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        }
+
+
+def signal_group(group: int, number: int) -> None:
+    with suppress(ProcessLookupError):
+        os.killpg(group, number)
