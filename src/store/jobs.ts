@@ -97,7 +97,7 @@ export interface JobStore {
   now(): Promise<number>;
   /** Ids whose first attempt should have started by now, whose record may go, or that wait for their unique key. */
   overdue(kind: 'deadlines' | 'expiring' | 'succession', limit: number): Promise<string[]>;
-  /** Removes a record; false while deliveries are under way. */
+  /** Removes a record; false while deliveries are under way, or if it was moved since the caller read it. */
   remove(job: Job): Promise<boolean>;
 }
 
@@ -142,14 +142,11 @@ export function createJobStore(deps: {
       return taken && replayed(taken);
     },
     async adopt(job, hostPrint) {
-      for (;;) {
-        const adopted = await adopt(redis, keys, job, hostPrint);
-        if (adopted === 'host_changed') return adopted;
-        if ('job' in adopted) return adopted.job;
-        const before = await getOne(redis, keys, adopted.taken.id);
-        // Else its record has just been removed, and the claim with it.
-        if (before) return before;
-      }
+      const adopted = await adopt(redis, keys, job, hostPrint);
+      if (adopted === 'host_changed') return adopted;
+      if ('job' in adopted) return adopted.job;
+      // Where that record has just been removed, what claimed the pair went with it: looked at anew.
+      return (await getOne(redis, keys, adopted.taken.id)) ?? 'host_changed';
     },
     async findAdopted(owner, host, agentJobId) {
       const taken = await findAccepted(redis, keys, owner, adoptionOf(host, agentJobId));
