@@ -41,13 +41,7 @@ async function leftIn(redis: Redis, { hosts }: World, askedOn: ReadonlySet<strin
     if (!askedOn.has(name)) none(keys.followed(name), await redis.zcard(keys.followed(name)));
     none(keys.slots(name), await redis.zcount(keys.slots(name), now, '+inf'));
   }
-  for (const key of [
-    keys.armed,
-    keys.hostsFollowed,
-    keys.deadlines,
-    keys.deliveriesDue,
-    keys.deliveriesDead,
-  ]) {
+  for (const key of [keys.armed, keys.deadlines, keys.deliveriesDue, keys.deliveriesDead]) {
     none(key, await redis.zcard(key));
   }
   const followed = (await redis.zrange(keys.hostsFollowed, '0', '-1')).filter((name) => !askedOn.has(name));
