@@ -1,14 +1,15 @@
 /**
- * The stores as the API uses them: what it writes for a caller is acknowledged (`store/acknowledging.ts`) before the
+ * The stores as the API uses them: what it writes for a caller is acknowledged (`store/redis/acknowledging.ts`) before the
  * caller is answered, where the operator asked for replicas. Everything else is read over the connection of the reads,
  * which no wait for replicas holds up. Without replicas the stores are what they are: nothing is paid.
  */
-import type { Acknowledged } from '../store/acknowledging.ts';
-import { acknowledging } from '../store/acknowledging.ts';
+
 import type { DeliveryStore } from '../store/deliveries.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Cancel } from '../store/jobs/cancel.ts';
 import type { JobStore } from '../store/jobs.ts';
+import type { Acknowledged } from '../store/redis/acknowledging.ts';
+import { acknowledging } from '../store/redis/acknowledging.ts';
 import type { EndpointStore } from '../store/webhooks.ts';
 
 export interface Stores {

@@ -7,7 +7,7 @@ import { SluiceError } from '../job/errors.ts';
 import { type HostConfig, type HostHealth, pauseLeftMs, rateOf } from '../job/host.ts';
 import type { Budget } from '../store/budget.ts';
 import type { HostStore } from '../store/hosts.ts';
-import type { InSlot } from '../store/in-slot.ts';
+import type { InSlot } from '../store/slots/in-slot.ts';
 
 /** How long a free slot is waited for, and then room in the host's budget for each request. */
 const PATIENCE_MS = 3_000;

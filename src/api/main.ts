@@ -9,7 +9,6 @@ import type { Config } from '../config.ts';
 import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts';
 import { createAddressRules, createUrlCheck } from '../net/addresses.ts';
 import { createAgentPort } from '../net/agents.ts';
-import { createAcknowledging } from '../store/acknowledging.ts';
 import { createApiKeyStore } from '../store/api-keys.ts';
 import { createBudget } from '../store/budget.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
@@ -21,8 +20,9 @@ import { createCancel } from '../store/jobs/cancel.ts';
 import { createLineStore } from '../store/jobs/line.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
-import { createOutages } from '../store/outages.ts';
 import { createQueues } from '../store/queues.ts';
+import { createAcknowledging } from '../store/redis/acknowledging.ts';
+import { createOutages } from '../store/redis/outages.ts';
 import {
   connectForBlocking,
   connectForRequests,

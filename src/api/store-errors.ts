@@ -3,7 +3,7 @@
  * done: only `store_unavailable` says that it was not.
  */
 import { SluiceError } from '../job/errors.ts';
-import { troubleOf } from '../store/trouble.ts';
+import { troubleOf } from '../store/redis/trouble.ts';
 
 /** @returns null if the error is not the store's being away */
 export function storeProblem(error: unknown, writes: boolean): SluiceError | null {

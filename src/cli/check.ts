@@ -7,7 +7,7 @@ import { delimiter, join } from 'node:path';
 import { readSecretKey } from '../config/secret-key.ts';
 import { type Config, inheritedEnvironment, loadConfig } from '../config.ts';
 import type { Needs } from '../job/durability.ts';
-import { inspectRedis } from '../store/fitness.ts';
+import { inspectRedis } from '../store/redis/fitness.ts';
 import type { RedisAddress } from '../store/redis.ts';
 import { createClient, gatewayUrl, send } from './client.ts';
 import { Failure } from './failure.ts';

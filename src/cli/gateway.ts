@@ -6,12 +6,12 @@ import { type Logger, pino } from 'pino';
 import { readSecretKey } from '../config/secret-key.ts';
 import type { Config } from '../config.ts';
 import type { Needs } from '../job/durability.ts';
-import { inspectRedis } from '../store/fitness.ts';
 import { createKeys } from '../store/keys.ts';
+import { inspectRedis } from '../store/redis/fitness.ts';
+import { whySentinelsFail } from '../store/redis/sentinels.ts';
 import { connectOnce, type Redis, type RedisAddress } from '../store/redis.ts';
+import { claimSecretKey } from '../store/sealing/secret-fingerprint.ts';
 import { createSealer, type Sealer } from '../store/sealing.ts';
-import { claimSecretKey } from '../store/secret-fingerprint.ts';
-import { whySentinelsFail } from '../store/sentinels.ts';
 import { Failure } from './failure.ts';
 
 export interface Gateway {

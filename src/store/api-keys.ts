@@ -12,8 +12,8 @@ import { ALL_GRANTS, type Grants, SCOPES } from './api-keys/grants.ts';
 import { type ApiKey, decodeKey, encodeKey, type StoredKey } from './api-keys/record.ts';
 import { mintToken, tokenId } from './api-keys/token.ts';
 import type { Keys } from './keys.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { defineScript } from './script.ts';
 import type { Sealer } from './sealing.ts';
 
 export { type Grants, hasScope, mayRunAs, mayUseHost, SCOPES, type Scope } from './api-keys/grants.ts';

@@ -12,8 +12,8 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { SluiceError } from '../job/errors.ts';
 import { burstOf, type HostRate } from '../job/host.ts';
 import type { Keys } from './keys.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { defineScript } from './script.ts';
 
 /** What a request is for: a start or a cancel with all they need, a question about jobs, or a person's read. */
 export const REQUEST_CLASSES = ['start', 'follow', 'read'] as const;

@@ -7,9 +7,9 @@ import type { Job } from '../job/record.ts';
 import type { HostQueue } from '../job/waiting-for.ts';
 import { bucketOf, TAT_LUA } from './budget.ts';
 import type { Keys } from './keys.ts';
-import { HELD_AT, PLACES_LUA, placeOf } from './places.ts';
+import { HELD_AT, PLACES_LUA, placeOf } from './mailbox/places.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { defineScript } from './script.ts';
 
 /** @param rate the rate in force (`rateOf`); null for none */
 export type ReadQueue = (job: Job, rate: HostRate | null) => Promise<{ now: number; queue: HostQueue }>;

@@ -8,8 +8,8 @@
 import type { HostStatus } from '../job/host.ts';
 import type { State } from '../job/states.ts';
 import type { Keys } from './keys.ts';
+import { type Hash, pairs } from './redis/replies.ts';
 import type { Redis } from './redis.ts';
-import { type Hash, pairs } from './replies.ts';
 
 export interface JobChange {
   id: string;

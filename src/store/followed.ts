@@ -3,8 +3,8 @@
  * Membership changes with the job's state only (`jobs/transition.ts`); this file reads it and moves the times.
  */
 import type { Keys } from './keys.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { defineScript } from './script.ts';
 
 export interface Followed {
   /** Every followed id of a host, that with the soonest question first. */

@@ -11,8 +11,8 @@ import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRecall, printOf, type SeenHost } from './hosts/recall.ts';
 import { createRegistry, type HostPatch } from './hosts/registry.ts';
 import type { Keys } from './keys.ts';
+import { results } from './redis/replies.ts';
 import type { Redis } from './redis.ts';
-import { results } from './replies.ts';
 import type { Sealer } from './sealing.ts';
 
 export type { HostPatch } from './hosts/registry.ts';

@@ -20,8 +20,8 @@ import { getMany, getOne, output, tails } from './jobs/read.ts';
 import { remove } from './jobs/remove.ts';
 import { transition } from './jobs/transition.ts';
 import type { Keys } from './keys.ts';
+import { createClock, results } from './redis/replies.ts';
 import type { Redis } from './redis.ts';
-import { createClock, results } from './replies.ts';
 
 export type { Change, SyncOutput } from '../job/move.ts';
 export type { JobFilter } from './jobs/list.ts';

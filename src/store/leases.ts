@@ -4,8 +4,8 @@
  * correctness never rests on them, because every change of a job is a compare-and-set.
  */
 import type { Keys } from './keys.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { defineScript } from './script.ts';
 
 export interface Leases {
   /** Claims `name` for `owner`, or renews one's own; false if somebody else has it. */

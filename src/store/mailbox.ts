@@ -8,6 +8,7 @@
  */
 import type { Job } from '../job/record.ts';
 import type { Keys } from './keys.ts';
+import { PLACES_LUA, placeOf } from './mailbox/places.ts';
 import {
   type Claim,
   holderOf,
@@ -16,10 +17,9 @@ import {
   type TakeOptions,
   take,
 } from './mailbox/take.ts';
-import { PLACES_LUA, placeOf } from './places.ts';
+import { clock } from './redis/replies.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { clock } from './replies.ts';
-import { defineScript } from './script.ts';
 import { renewSlot } from './slots.ts';
 
 export type { Claim, Limit, StartLimits, Taken } from './mailbox/take.ts';

@@ -7,9 +7,9 @@
  * `once` gives up at the first failure: for commands and checks, whose answer is "it is not there".
  */
 import { Redis, type RedisOptions } from 'ioredis';
-import { coalesceWrites } from './coalescing.ts';
-import { followFailovers } from './sentinels.ts';
-import { type Certificates, verified } from './tls.ts';
+import { coalesceWrites } from './redis/coalescing.ts';
+import { followFailovers } from './redis/sentinels.ts';
+import { type Certificates, verified } from './redis/tls.ts';
 
 export type { Redis } from 'ioredis';
 

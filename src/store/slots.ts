@@ -3,8 +3,8 @@
  * processes. A slot is a lease on Redis' clock, so that those of a killed process come back by themselves.
  */
 import type { Keys } from './keys.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { defineScript } from './script.ts';
 
 export interface SlotStore {
   /**

@@ -7,13 +7,13 @@ import { STATES, type State } from '../job/states.ts';
 import { DEAD_KEPT_MS } from './deliveries/places.ts';
 import { HOST_GROUPS, type HostGroup } from './hosts/health.ts';
 import type { Keys } from './keys.ts';
-import { overdueMs } from './queue-watch.ts';
+import { overdueMs } from './queues/watch.ts';
 import { QUEUE_NAMES, type QueueName } from './queues.ts';
+import { clock } from './redis/replies.ts';
+import { defineScript } from './redis/script.ts';
+import { parseInfo, usedPart } from './redis/server-facts.ts';
 import type { Redis } from './redis.ts';
-import { clock } from './replies.ts';
-import { defineScript } from './script.ts';
-import { parseInfo, usedPart } from './server-facts.ts';
-import type { Survey } from './survey.ts';
+import type { Survey } from './vitals/survey.ts';
 
 /** What was learnt longer ago says nothing about a host, in ms. Hosts with jobs are asked every minute at least. */
 const LEARNT_MS = 86_400_000;

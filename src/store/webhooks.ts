@@ -9,8 +9,8 @@ import { ulid } from 'ulid';
 import type { Job, JobEventType } from '../job/record.ts';
 import { createWebhookSecret, DEFAULT_EVENTS } from '../protocol/webhook.ts';
 import type { Keys } from './keys.ts';
+import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
-import { defineScript } from './script.ts';
 import type { Sealer } from './sealing.ts';
 
 export interface Endpoint {

@@ -9,9 +9,9 @@ import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { Feed } from '../store/feed.ts';
 import type { Followed } from '../store/followed.ts';
+import { LEASE_MS, whileRenewing } from '../store/leases/renewal.ts';
 import { holdLease, type Leases } from '../store/leases.ts';
 import type { Wake } from '../store/queues.ts';
-import { LEASE_MS, whileRenewing } from '../store/renewal.ts';
 import type { Held } from './hold/request.ts';
 
 /** A held request is given up for another host's after so long at the earliest, so that many starts cannot make all of them change hands. */

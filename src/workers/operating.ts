@@ -6,7 +6,7 @@ import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import type { Registry } from 'prom-client';
-import type { Unready } from '../store/readiness.ts';
+import type { Unready } from '../store/redis/readiness.ts';
 
 export interface Operating {
   /** Such as `http://127.0.0.1:7789`. */

@@ -7,7 +7,7 @@ import { decodeTime } from 'ulid';
 import type { Followed } from '../store/followed.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Leases } from '../store/leases.ts';
-import { type Backlog, PAGE, type SurveyStore, type Whereabouts } from '../store/survey.ts';
+import { type Backlog, PAGE, type SurveyStore, type Whereabouts } from '../store/vitals/survey.ts';
 import type { VitalsStore } from '../store/vitals.ts';
 
 const EVERY_MS = 10_000;

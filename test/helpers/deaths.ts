@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { expect } from 'vitest';
 import type { CrashPoint } from '../../src/job/crash-points.ts';
-import { placeOf } from '../../src/store/places.ts';
+import { placeOf } from '../../src/store/mailbox/places.ts';
 import { mutatedBy } from '../mutations/environment.ts';
 import type { MutationName } from '../mutations/mutations.ts';
 import { isAlive } from './alive.ts';

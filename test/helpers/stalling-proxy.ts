@@ -5,8 +5,6 @@
 import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 
-export type StallingProxy = Awaited<ReturnType<typeof startStallingProxy>>;
-
 /** @param marker what the command contains from which on replies are held back; once */
 export async function startStallingProxy(target: string, marker: string) {
   const { hostname, port } = new URL(target);

@@ -1,7 +1,7 @@
 /** Commands on jobs' places: accepting, claiming, giving back, and what becomes of the slots of workers that are held up. */
 import { expect } from 'vitest';
+import { placeOf } from '../../src/store/mailbox/places.ts';
 import { holderOf } from '../../src/store/mailbox/take.ts';
-import { placeOf } from '../../src/store/places.ts';
 import { command, nth, seen } from './store-model.command.ts';
 import {
   claimable,

@@ -6,7 +6,7 @@
 import type { Job } from '../../src/job/record.ts';
 import { isOver, STATES, type State } from '../../src/job/states.ts';
 import { decodeJob } from '../../src/store/jobs/codec.ts';
-import { idAt, placeOf } from '../../src/store/places.ts';
+import { idAt, placeOf } from '../../src/store/mailbox/places.ts';
 import { QUEUE_NAMES } from '../../src/store/queues.ts';
 import type { Stores } from './stores.ts';
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { createCalling } from '../../src/api/calling.ts';
 import { createBudget } from '../../src/store/budget.ts';
-import { createInSlot } from '../../src/store/in-slot.ts';
+import { createInSlot } from '../../src/store/slots/in-slot.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { openStores, type Stores } from '../helpers/stores.ts';
 

@@ -1,8 +1,12 @@
 /** What is acknowledged is on the replica, on a real one that is stopped, let go on, and missed in between. */
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import { parseRedisUrl } from '../../src/config/redis-url.ts';
-import { type Acknowledged, acknowledging, createAcknowledging } from '../../src/store/acknowledging.ts';
 import { createKeys } from '../../src/store/keys.ts';
+import {
+  type Acknowledged,
+  acknowledging,
+  createAcknowledging,
+} from '../../src/store/redis/acknowledging.ts';
 import { connectForRequests, type Redis } from '../../src/store/redis.ts';
 import { withClient } from '../helpers/redis-process.ts';
 import { type ReplicatedRedis, startReplicatedRedis } from '../helpers/redis-replica.ts';

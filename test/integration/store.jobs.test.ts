@@ -2,7 +2,7 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { outcome } from '../../src/job/outcome.ts';
-import { idAt, placeOf } from '../../src/store/places.ts';
+import { idAt, placeOf } from '../../src/store/mailbox/places.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 

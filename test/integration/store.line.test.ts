@@ -4,7 +4,7 @@ import type { Change } from '../../src/job/move.ts';
 import { outcome } from '../../src/job/outcome.ts';
 import type { CancelOrder, Job, OnDuplicate } from '../../src/job/record.ts';
 import type { State } from '../../src/job/states.ts';
-import { HELD_AT, placeOf } from '../../src/store/places.ts';
+import { HELD_AT, placeOf } from '../../src/store/mailbox/places.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 import { until } from '../helpers/until.ts';

@@ -1,7 +1,7 @@
 /** What is read of BullMQ's own structures, compared with what BullMQ does: a change there must not pass unnoticed. */
 import { Worker } from 'bullmq';
 import { afterAll, beforeAll, beforeEach, expect, it } from 'vitest';
-import { nextDue, overdueMs } from '../../src/store/queue-watch.ts';
+import { nextDue, overdueMs } from '../../src/store/queues/watch.ts';
 import { createQueues, NUDGE, type Queues } from '../../src/store/queues.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { openStores, type Stores } from '../helpers/stores.ts';

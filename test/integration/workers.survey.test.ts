@@ -2,7 +2,7 @@
 import { pino } from 'pino';
 import { afterAll, afterEach, beforeAll, beforeEach, expect, it } from 'vitest';
 import type { Job } from '../../src/job/record.ts';
-import { createSurveyStore } from '../../src/store/survey.ts';
+import { createSurveyStore } from '../../src/store/vitals/survey.ts';
 import { createVitals } from '../../src/store/vitals.ts';
 import { createSurvey, type SurveyLoop } from '../../src/workers/survey.ts';
 import { createRig, endJob, type Rig } from '../helpers/deliverer.ts';

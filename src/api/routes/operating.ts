@@ -2,7 +2,7 @@
 import type { Registry } from 'prom-client';
 import Type from 'typebox';
 import { ERRORS, type ErrorCode, SluiceError } from '../../job/errors.ts';
-import type { Unready } from '../../store/readiness.ts';
+import type { Unready } from '../../store/redis/readiness.ts';
 import type { Api } from '../instance.ts';
 
 export interface OperatingDeps {

@@ -3,9 +3,9 @@
  * in its queue, due again when the lease ends: a killed sender's deliveries come back by themselves.
  */
 import type { Keys } from '../keys.ts';
+import { type Hash, results } from '../redis/replies.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { type Hash, results } from '../replies.ts';
-import { defineScript } from '../script.ts';
 import { REARM_LUA, sending, waiting } from './places.ts';
 import { type Delivery, decodeDelivery } from './record.ts';
 

@@ -1,8 +1,8 @@
 /** From the outbox to deliveries: the entry goes in the script that makes them, so a crash neither loses nor doubles. */
 import { decodeOutboxEntry, type OutboxEntry } from '../jobs/codec.ts';
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { LISTED_MS, listOf, waiting } from './places.ts';
 import { encodeDelivery, type NewDelivery, originOf } from './record.ts';
 

@@ -1,7 +1,7 @@
 /** Reading deliveries, one or a page of a receiver's, newest first. */
 import type { Keys } from '../keys.ts';
+import { type Hash, results } from '../redis/replies.ts';
 import type { Redis } from '../redis.ts';
-import { type Hash, results } from '../replies.ts';
 import { deadListOf, listOf } from './places.ts';
 import { type Delivery, decodeDelivery } from './record.ts';
 

@@ -1,7 +1,7 @@
 /** Sending again: the same id and body, the schedule from its start. */
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { placesOf } from './places.ts';
 import type { Delivery } from './record.ts';
 

@@ -1,7 +1,7 @@
 /** What an attempt came to, committed only while its lease is still the one that counts. */
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import type { Claimed } from './claim.ts';
 import { DEAD_KEPT_MS, DELIVERED_KEPT_MS, LISTED_MS, placesOf, REARM_LUA } from './places.ts';
 import { type DeliveryAttempt, KEPT_ATTEMPTS } from './record.ts';

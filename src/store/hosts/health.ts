@@ -10,9 +10,9 @@
 import { type AgentFacts, type HostHealth, type HostStatus, UNKNOWN_HEALTH } from '../../job/host.ts';
 import type { HostChange } from '../feed.ts';
 import type { Keys } from '../keys.ts';
+import { createClock, type Hash } from '../redis/replies.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { createClock, type Hash } from '../replies.ts';
-import { defineScript } from '../script.ts';
 
 /** The longest pause between two tries of a host that does not answer, in ms. */
 export const LONGEST_PAUSE_MS = 60_000;

@@ -5,9 +5,9 @@
 import type { Job, OnDuplicate } from '../../job/record.ts';
 import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
-import { HELD_AT, placeOf } from '../places.ts';
+import { HELD_AT, placeOf } from '../mailbox/places.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { encodeRequest } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
 import {

@@ -7,8 +7,8 @@
 import type { Job } from '../../job/record.ts';
 import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { encodeProgress, encodeRequest } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
 import { CLAIMED_LUA, claimOf, digestOf, type Idempotency, type Taken, takenBy } from './idempotency.ts';

@@ -5,7 +5,7 @@
 import { decodeTime } from 'ulid';
 import { type Job, type JobProgress, type JobRequest, launchToken, NOT_STARTED } from '../../job/record.ts';
 import { isState } from '../../job/states.ts';
-import { type Hash, pairs } from '../replies.ts';
+import { type Hash, pairs } from '../redis/replies.ts';
 import { isEvent } from './events.ts';
 
 const NUMBERS = new Set<string>([

@@ -6,8 +6,8 @@
 import type { JobEvent } from '../../job/record.ts';
 import type { State } from '../../job/states.ts';
 import type { Keys } from '../keys.ts';
+import { results } from '../redis/replies.ts';
 import type { Redis } from '../redis.ts';
-import { results } from '../replies.ts';
 
 /** Events with a version up to this are in the hash ... */
 const IN_HASH = 6;

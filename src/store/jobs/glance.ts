@@ -6,8 +6,8 @@
 import type { FullJob } from '../../job/agent-port.ts';
 import type { Job } from '../../job/record.ts';
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { OWN_TOKEN, USUAL } from './codec.ts';
 
 export interface Glance {

@@ -4,8 +4,8 @@
  */
 import { createHash } from 'node:crypto';
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 
 /** An `Idempotency-Key`, and the fingerprint of the body that came with it. */
 export interface Idempotency {

@@ -9,9 +9,9 @@
 import { createHash } from 'node:crypto';
 import type { Job } from '../../job/record.ts';
 import type { Keys } from '../keys.ts';
-import { HELD_AT, placeOf } from '../places.ts';
+import { HELD_AT, placeOf } from '../mailbox/places.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 
 /** The ids of the job that holds the key and of the one that comes next. */
 export interface Line {

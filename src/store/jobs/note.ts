@@ -1,8 +1,8 @@
 /** Writing what is no change of state: no new version, no event, nobody is told. */
 import { type Job, type JobProgress, launchToken } from '../../job/record.ts';
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { encodeProgress } from './codec.ts';
 
 /**

@@ -3,9 +3,9 @@ import type { SyncOutput } from '../../job/move.ts';
 import type { Job, Tails } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
 import type { Keys } from '../keys.ts';
+import { type Hash, pairs, results } from '../redis/replies.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { type Hash, pairs, results } from '../replies.ts';
-import { defineScript } from '../script.ts';
 import { decodeJob } from './codec.ts';
 
 /** KEYS 1 request 2 job. A script costs the client a third of a pipeline, where there is one job only. */

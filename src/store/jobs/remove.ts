@@ -1,8 +1,8 @@
 /** Removing a record whose time is up, with everything that points to it. */
 import type { Job } from '../../job/record.ts';
 import type { Keys } from '../keys.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { LEAVE_LUA, lineOf } from './line.ts';
 
 /** While deliveries are under way, its removal is put off by so much, in ms. */

@@ -6,10 +6,10 @@ import { randomUUID } from 'node:crypto';
 import type { HostConfig, HostRate } from '../../job/host.ts';
 import { bucketOf, SPEND_LUA } from '../budget.ts';
 import type { Keys } from '../keys.ts';
-import { idAt, PLACES_LUA } from '../places.ts';
+import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { defineScript } from '../script.ts';
 import { ORDER_LUA } from './order.ts';
+import { idAt, PLACES_LUA } from './places.ts';
 
 /** The limits under which a host's jobs are started. */
 export type StartLimits = Pick<HostConfig, 'max_requests' | 'max_jobs'> & {

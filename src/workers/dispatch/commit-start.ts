@@ -9,8 +9,8 @@
 import { hasCode } from '../../job/errors.ts';
 import type { Change } from '../../job/move.ts';
 import type { Job } from '../../job/record.ts';
-import type { Acknowledged } from '../../store/acknowledging.ts';
 import type { JobStore } from '../../store/jobs.ts';
+import type { Acknowledged } from '../../store/redis/acknowledging.ts';
 
 /** @returns the job, `dispatching`; else nothing may be sent, and when to look again (null: somebody else moved it) */
 export type CommitStart = (job: Job, change: Change) => Promise<Job | { againInMs: number | null }>;

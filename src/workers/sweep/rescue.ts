@@ -5,9 +5,9 @@
 import type { Logger } from 'pino';
 import type { Job } from '../../job/record.ts';
 import type { JobStore } from '../../store/jobs.ts';
+import { LEASE_MS } from '../../store/leases/renewal.ts';
 import type { Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
-import { LEASE_MS } from '../../store/renewal.ts';
 import type { Contact } from '../contact.ts';
 import type { Silence } from '../follow/silence.ts';
 

@@ -3,7 +3,7 @@
  * can ask `clock()` for Redis' time in ms: what expires goes by no other clock, whoever runs the script.
  */
 import { createHash } from 'node:crypto';
-import type { Redis } from './redis.ts';
+import type { Redis } from '../redis.ts';
 
 export type Script = (redis: Redis, keys: string[], args: (string | number | Buffer)[]) => Promise<unknown>;
 

@@ -2,7 +2,7 @@
  * What a Redis server says of itself: INFO, and of its CONFIG what bears on whether writes are taken and kept. Knows
  * the forms, not what any of it means for a gateway.
  */
-import type { Redis } from './redis.ts';
+import type { Redis } from '../redis.ts';
 
 export interface ServerFacts {
   info: Info;

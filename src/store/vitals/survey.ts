@@ -3,13 +3,13 @@
  * are. A few reads for each host, in scripts of bounded size: done now and then by one process (`workers/survey.ts`), and
  * noted for all (`vitals.ts`).
  */
-import type { HostStatus } from '../job/host.ts';
-import { waiting } from './deliveries/places.ts';
-import type { Keys } from './keys.ts';
-import { idAt } from './places.ts';
-import type { Redis } from './redis.ts';
-import { clock } from './replies.ts';
-import { defineScript } from './script.ts';
+import type { HostStatus } from '../../job/host.ts';
+import { waiting } from '../deliveries/places.ts';
+import type { Keys } from '../keys.ts';
+import { idAt } from '../mailbox/places.ts';
+import { clock } from '../redis/replies.ts';
+import { defineScript } from '../redis/script.ts';
+import type { Redis } from '../redis.ts';
 
 /** What the host of a waiting job is up to: `up` (or not known yet), `away` (it fails), `draining`. */
 export type Whereabouts = 'up' | 'away' | 'draining';

@@ -2,9 +2,9 @@
  * Whether this process may be sent requests: Redis answers, takes writes, keeps what it is told, drops nothing, and has
  * room. Asked by load balancers every second or so, from many sides: an answer is kept for a moment.
  */
-import type { Needs } from '../job/durability.ts';
+import type { Needs } from '../../job/durability.ts';
+import type { Redis } from '../redis.ts';
 import { inspectRedis } from './fitness.ts';
-import type { Redis } from './redis.ts';
 
 export interface Unready {
   what: string;

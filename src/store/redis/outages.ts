@@ -6,8 +6,8 @@
  * An outage is over when a write goes through, and not before: a Redis that is full answers all reads.
  */
 import type { LogFn, Logger } from 'pino';
-import { SluiceError } from '../job/errors.ts';
-import type { Redis } from './redis.ts';
+import { SluiceError } from '../../job/errors.ts';
+import type { Redis } from '../redis.ts';
 import { troubleOf } from './trouble.ts';
 
 export interface Outages {

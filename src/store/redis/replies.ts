@@ -2,7 +2,7 @@
  * Redis' replies as values: what a pipeline answered, flat lists of names and values, and the clock that all times
  * in the records and all deadlines go by. Knows nothing of what is stored.
  */
-import type { Redis } from './redis.ts';
+import type { Redis } from '../redis.ts';
 
 /** What `HGETALL` answers. */
 export type Hash = Record<string, string>;

@@ -5,8 +5,8 @@
  *
  * Looks only: what is wrong with an operator's Redis is theirs to change.
  */
-import type { Needs } from '../job/durability.ts';
-import type { Redis } from './redis.ts';
+import type { Needs } from '../../job/durability.ts';
+import type { Redis } from '../redis.ts';
 import { connectedReplicas, readFacts, type ServerFacts, usedPart } from './server-facts.ts';
 
 export interface Unfitness {

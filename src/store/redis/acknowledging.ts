@@ -9,9 +9,9 @@
  * An answer counts only if the connection was the same one from before the write until then. On a new one, perhaps to a
  * new primary, WAIT knows nothing of that write, and would answer at once.
  */
-import { SluiceError } from '../job/errors.ts';
-import type { Keys } from './keys.ts';
-import type { Redis } from './redis.ts';
+import { SluiceError } from '../../job/errors.ts';
+import type { Keys } from '../keys.ts';
+import type { Redis } from '../redis.ts';
 
 /**
  * Runs `write`, and returns once enough replicas have what it wrote, or found.

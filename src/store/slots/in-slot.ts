@@ -4,10 +4,10 @@
  */
 import { randomUUID } from 'node:crypto';
 import { setTimeout as pause } from 'node:timers/promises';
-import { SluiceError } from '../job/errors.ts';
-import type { HostConfig } from '../job/host.ts';
-import { LEASE_MS, whileRenewing } from './renewal.ts';
-import type { SlotStore } from './slots.ts';
+import { SluiceError } from '../../job/errors.ts';
+import type { HostConfig } from '../../job/host.ts';
+import { LEASE_MS, whileRenewing } from '../leases/renewal.ts';
+import type { SlotStore } from '../slots.ts';
 
 const LOOK_MS = 50;
 

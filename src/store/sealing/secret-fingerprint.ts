@@ -3,8 +3,8 @@
  * other cannot open, and nobody would notice before a job needs a token: so the first process leaves its key's
  * fingerprint, and one with another key must not start.
  */
-import type { Keys } from './keys.ts';
-import type { Redis } from './redis.ts';
+import type { Keys } from '../keys.ts';
+import type { Redis } from '../redis.ts';
 
 /** @returns false if the records are sealed with another key */
 export async function claimSecretKey(redis: Redis, keys: Keys, fingerprint: string): Promise<boolean> {

@@ -4,8 +4,8 @@
  *
  * All times here go by this machine's clock, as BullMQ's do.
  */
-import type { QueueName } from './queues.ts';
-import type { Redis } from './redis.ts';
+import type { QueueName } from '../queues.ts';
+import type { Redis } from '../redis.ts';
 
 /** A delayed job's score is its time in ms, times this, plus a counter. */
 const PER_MS = 0x1000;

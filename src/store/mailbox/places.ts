@@ -4,7 +4,7 @@
  *
  * `<priority><id>:<caller>`; neither an id nor a priority contains a colon.
  */
-import type { JobRequest } from '../job/record.ts';
+import type { JobRequest } from '../../job/record.ts';
 
 /** In a mailbox: may not start before another job is proven over, whenever that is (31 December 9999, in ms). */
 export const HELD_AT = 253_402_214_400_000;
