@@ -1018,9 +1018,6 @@ else:
                 self._task = start_apart(self._run())
             return future
 
-        def is_busy(self) -> bool:
-            return bool(self._watched)
-
         def forget(self, job_id: str, future: asyncio.Future[Job]) -> None:
             if future.done() and not future.cancelled():
                 future.exception()  # Read, so that asyncio does not complain of it.
@@ -1125,24 +1122,24 @@ else:
 
 
     class Reconciler:
-        """:param wanted: whether anybody still waits here; without it, it ends"""
+        """Ends by itself some time after nobody has asked it to keep going any more."""
 
-        def __init__(self, client: AsyncGatewayClient, wanted: Callable[[], bool]) -> None:
+        def __init__(self, client: AsyncGatewayClient) -> None:
             self._client = client
-            self._wanted = wanted
+            self._wanted_at = 0.0
             self._task: asyncio.Task[None] | None = None
             #: Since when a job's task has been seen to be over.
             self._over_since: dict[str, float] = {}
 
         def keep_going(self) -> None:
+            """Called by every task that waits, at least once a minute."""
+            self._wanted_at = time.monotonic()
             if self._task is None or self._task.done():
                 self._task = start_apart(self._run())
 
         async def _run(self) -> None:
-            while True:
+            while time.monotonic() - self._wanted_at < 2 * ROUND_SECONDS:
                 await asyncio.sleep(ROUND_SECONDS)
-                if not self._wanted():
-                    return
                 try:
                     await self.round()
                 except Exception as error:
@@ -1217,7 +1214,7 @@ else:
             self.address = address
             self.client = AsyncGatewayClient(address)
             self.waiter = Waiter(self.client)
-            self.reconciler = Reconciler(self.client, self.waiter.is_busy)
+            self.reconciler = Reconciler(self.client)
 
 
     @dataclass

@@ -100,7 +100,7 @@ def test_many_triggers_wait_with_one_held_request(gateway):
     events = asyncio.run(all_of_them())
     assert [event["job_id"] for event in events] == job_ids
     # Newcomers are taken up with a new request; it settles at one.
-    assert min(held) == 1, held
+    assert min(count for count in held if count) == 1, held
 
 
 def held_requests(gateway):

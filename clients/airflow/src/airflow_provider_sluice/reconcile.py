@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
 
 from airflow_provider_sluice.calls import GatewayError, Job, cancel_job, list_jobs
 from airflow_provider_sluice.client import AsyncGatewayClient
@@ -34,24 +33,24 @@ RUNNING_STATES = ("queued", "dispatching", "running", "unreachable")
 
 
 class Reconciler:
-    """:param wanted: whether anybody still waits here; without it, it ends"""
+    """Ends by itself some time after nobody has asked it to keep going any more."""
 
-    def __init__(self, client: AsyncGatewayClient, wanted: Callable[[], bool]) -> None:
+    def __init__(self, client: AsyncGatewayClient) -> None:
         self._client = client
-        self._wanted = wanted
+        self._wanted_at = 0.0
         self._task: asyncio.Task[None] | None = None
         #: Since when a job's task has been seen to be over.
         self._over_since: dict[str, float] = {}
 
     def keep_going(self) -> None:
+        """Called by every task that waits, at least once a minute."""
+        self._wanted_at = time.monotonic()
         if self._task is None or self._task.done():
             self._task = start_apart(self._run())
 
     async def _run(self) -> None:
-        while True:
+        while time.monotonic() - self._wanted_at < 2 * ROUND_SECONDS:
             await asyncio.sleep(ROUND_SECONDS)
-            if not self._wanted():
-                return
             try:
                 await self.round()
             except Exception as error:

@@ -32,7 +32,7 @@ class Gateway:
         self.address = address
         self.client = AsyncGatewayClient(address)
         self.waiter = Waiter(self.client)
-        self.reconciler = Reconciler(self.client, self.waiter.is_busy)
+        self.reconciler = Reconciler(self.client)
 
 
 @dataclass

@@ -52,9 +52,6 @@ class Waiter:
             self._task = start_apart(self._run())
         return future
 
-    def is_busy(self) -> bool:
-        return bool(self._watched)
-
     def forget(self, job_id: str, future: asyncio.Future[Job]) -> None:
         if future.done() and not future.cancelled():
             future.exception()  # Read, so that asyncio does not complain of it.
