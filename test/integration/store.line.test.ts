@@ -104,6 +104,16 @@ describe('a unique key that is held', () => {
     expect(await stores.lines.read(second)).toEqual({ holder: second.id, next: null });
   });
 
+  it('is free for who waits for no proof once who held it is over, or has no record', async () => {
+    const first = await accepted('attach');
+    await run(first.id);
+    await move(first.id, 'canceled', { outcome: outcome('canceled', { proof: 'none' }) });
+    const second = await accepted('attach');
+    await stores.redis.del(stores.keys.job(second.id), stores.keys.jobRequest(second.id));
+    const third = await accepted('reject');
+    expect(await stores.lines.read(third)).toEqual({ holder: third.id, next: null });
+  });
+
   it('is kept through a retry, and free after a cancel between two attempts', async () => {
     const first = await accepted('attach');
     await run(first.id);
@@ -279,13 +289,18 @@ describe('a job that is over and may still be at work', () => {
   });
 
   it.each([
-    ['canceled', 'canceled'],
-    ['timed_out', 'timeout'],
-  ] as const)('keeps its key to the end of its record: %s without a proof', async (state, kind) => {
+    ['canceled without a proof', 'canceled', outcome('canceled', { proof: 'none' })],
+    ['timed_out without a proof', 'timed_out', outcome('timeout', { proof: 'none' })],
+    [
+      'timed_out with processes left',
+      'timed_out',
+      outcome('timeout', { proof: 'cgroup', leftover_processes: 1 }),
+    ],
+  ] as const)('keeps its key for who replaces it, to the end of its record: %s', async (_, state, ended) => {
     const first = await accepted('attach');
     await run(first.id);
     const second = await replace();
-    await move(first.id, state, { outcome: outcome(kind, { proof: 'none' }) });
+    await move(first.id, state, { outcome: ended });
     await stores.succeed(second.id);
     expect(await isHeld(second)).toBe(true);
     expect(await submit('reject')).toMatchObject({ kind: 'duplicate', job: { id: second.id } });

@@ -2,7 +2,9 @@
  * Accepting a job: record, indexes, idempotency key and the place in its host's mailbox, in one script. After
  * it the job cannot be forgotten; a missing wake-up is only late, because the host is armed.
  */
+import { isProvenOver } from '../../job/proven-over.ts';
 import type { Job, OnDuplicate } from '../../job/record.ts';
+import { isOver } from '../../job/states.ts';
 import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import { HELD_AT, placeOf } from '../mailbox/places.ts';
@@ -19,7 +21,8 @@ import {
   type Taken,
   takenBy,
 } from './idempotency.ts';
-import { lastIn, lineOf } from './line.ts';
+import { lastIn, leaveLine, lineOf } from './line.ts';
+import { getOne } from './read.ts';
 
 /**
  * KEYS 1 job 2 request 3 idempotency key (or the job's own key where there is none) 4 mailbox 5 armed
@@ -133,6 +136,15 @@ export async function accept(
   ];
   for (;;) {
     const before = line === null ? null : await lastIn(redis, line);
+    if (
+      line !== null &&
+      before !== null &&
+      onDuplicate !== 'replace' &&
+      (await isDone(redis, keys, before))
+    ) {
+      await leaveLine(redis, keys, line, before);
+      continue;
+    }
     if (line !== null) {
       // The names of keys are told beforehand: where another job came into the line meanwhile, they are told anew.
       touched.splice(12, 3, line, keys.succession, keys.jobAttached(before ?? id));
@@ -154,4 +166,14 @@ export async function accept(
         return 'host_changed';
     }
   }
+}
+
+/**
+ * Whether the last one in a line is nothing to attach to, and no reason to refuse: only who replaces a job waits until it
+ * is proven that nothing of it is at work. One without a record was left there by a process that died, or an older one.
+ */
+async function isDone(redis: Redis, keys: Keys, id: string): Promise<boolean> {
+  const job = await getOne(redis, keys, id);
+  if (!job || !isOver(job.state)) return !job;
+  return job.state !== 'lost' || isProvenOver(job);
 }

@@ -79,6 +79,10 @@ export async function lastIn(redis: Redis, line: string): Promise<string | null>
   return next ?? holder;
 }
 
+export async function leaveLine(redis: Redis, keys: Keys, line: string, id: string): Promise<void> {
+  await leaveScript(redis, [line, keys.succession], [id]);
+}
+
 export interface LineStore {
   /** Both null for a job without a unique key. */
   read(job: WithKey): Promise<Line>;
@@ -108,7 +112,7 @@ export function createLineStore({ redis, keys }: { redis: Redis; keys: Keys }): 
     },
     async leave(job, id) {
       const line = lineOf(keys, job);
-      if (line !== null) await leaveScript(redis, [line, keys.succession], [id]);
+      if (line !== null) await leaveLine(redis, keys, line, id);
     },
     async putOff(id, delayMs) {
       await putOffScript(redis, [keys.succession], [id, delayMs]);

@@ -210,7 +210,11 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     deadline: to === 'queued' && (change.attempt ?? job.attempt) <= 1 && startDeadline(job),
     next_poll_at: next_poll_at ?? false,
     over: isOver(to),
-    proven_over: isProvenOver({ state: to, outcome: change.outcome ?? job.outcome }),
+    proven_over: isProvenOver({
+      state: to,
+      outcome: change.outcome ?? job.outcome,
+      attempts: change.attempts ?? job.attempts,
+    }),
     callback: job.callback_url !== null,
     tails: tails !== undefined && tailsPrefix(job, to),
     output: output !== undefined,
