@@ -124,6 +124,9 @@ describe('health', () => {
     await stores.hosts.failed('mended', failure);
     await stores.hosts.put('mended', { max_requests: 2 });
     expect((await stores.hosts.health('mended')).retry_at).not.toBeNull();
+    const { revision } = await stores.hosts.health('mended');
+    await stores.hosts.put('mended', { address: '10.0.0.90:18443', token: 't', max_requests: 2 });
+    expect(await stores.hosts.health('mended')).toMatchObject({ revision, retry_at: expect.any(Number) });
     await stores.hosts.put('mended', { token: 't2' });
     expect((await stores.hosts.health('mended')).retry_at).toBeNull();
   });

@@ -115,6 +115,9 @@ export function createRegistry({
         const seen = await redis.get(keys.host(name));
         const before = seen === null ? null : hostIn(seen);
         const host = patched(name, before, patch, sealer);
+        const text = JSON.stringify(host);
+        // Whoever repeats himself changes nothing: a pause that the agent asked for goes on, and so does its circuit.
+        if (text === seen) return { host, created: false };
         const answer = await putScript(
           redis,
           [
@@ -124,7 +127,7 @@ export function createRegistry({
             keys.hosts,
             keys.hostHealth(name),
           ],
-          [seen ?? '', JSON.stringify(host), name, isOfContact(patch) ? '1' : ''],
+          [seen ?? '', text, name, isReachedOtherwise(before, host) ? '1' : ''],
         );
         if (answer === 'ok') return { host, created: before === null };
         if (answer !== 'changed') throw fault('address_in_use', 'address', `${host.address} is ${answer}`);
@@ -171,9 +174,10 @@ export function createRegistry({
   };
 }
 
-/** Whether it says how the host is reached, and not only how much is asked of it. */
-function isOfContact({ address, token, tls, launcher }: HostPatch): boolean {
-  return [address, token, tls, launcher].some((field) => field !== undefined);
+/** Whether it may answer otherwise from now on; its limits say only how much is asked of it. */
+function isReachedOtherwise(before: HostConfig | null, now: HostConfig): boolean {
+  const of = (host: HostConfig) => JSON.stringify([host.address, host.sealed_token, host.tls, host.launcher]);
+  return before === null || of(before) !== of(now);
 }
 
 function patched(name: string, before: HostConfig | null, patch: HostPatch, sealer: Sealer): HostConfig {
@@ -192,10 +196,7 @@ function patched(name: string, before: HostConfig | null, patch: HostPatch, seal
   return {
     name,
     address,
-    sealed_token:
-      patch.token === undefined && before
-        ? before.sealed_token
-        : sealer.seal(patch.token as string, hostPlace(name)),
+    sealed_token: sealedToken(name, patch.token, before, sealer),
     tls,
     max_requests: settle(patch.max_requests, before?.max_requests, DEFAULT_MAX_REQUESTS),
     rate: patch.rate === undefined ? (before?.rate ?? null) : patch.rate,
@@ -205,6 +206,29 @@ function patched(name: string, before: HostConfig | null, patch: HostPatch, seal
     launcher: settle(patch.launcher, before?.launcher, true),
     registered: true,
   };
+}
+
+/** The token that it has already stays sealed as it is: sealed anew, it would look like another one. */
+function sealedToken(
+  name: string,
+  token: string | undefined,
+  before: HostConfig | null,
+  sealer: Sealer,
+): string {
+  const place = hostPlace(name);
+  if (before && (token === undefined || opens(before.sealed_token, place, sealer) === token)) {
+    return before.sealed_token;
+  }
+  return sealer.seal(token as string, place);
+}
+
+/** Null where it was sealed with another key: it is then replaced. */
+function opens(sealed: string, place: string, sealer: Sealer): string | null {
+  try {
+    return sealer.open(sealed, place);
+  } catch {
+    return null;
+  }
 }
 
 /** Anything but the same setting, or a fingerprint in place of something weaker, may let another server in. */
