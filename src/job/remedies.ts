@@ -10,7 +10,7 @@ export const MISCONFIGURED: Partial<Record<ErrorCode, string>> = {
     'If the agent was reinstalled on purpose, take its new certificate (sluice hosts trust NAME, or the verb :trust); else find out who answers there.',
   agent_address_refused: "Add the gateway's address to the agent's list of allowed addresses.",
   agent_unfit:
-    'Mend on the host what the cause names, or set launcher to false for it (sluice hosts set NAME --no-launcher).',
+    'Mend on the host what the cause names, such as a full disk; jobs wait until then. Only where it cannot have the tools that are missing, set launcher to false for it (sluice hosts set NAME --no-launcher).',
 };
 
 /** About a job that is lost. What they have in common: nothing is started again before somebody has looked. */
