@@ -1,8 +1,9 @@
 /**
  * Requests to a host on behalf of a caller (logs, checks): each takes one of the host's slots, so that readers
- * cannot crowd out starts, and none is made while the host's circuit is open.
+ * cannot crowd out starts, and none is made while the host's circuit is open or paused.
  */
 import { type DialHost, dialHost } from '../job/agent-port.ts';
+import { circuitOf } from '../job/circuit.ts';
 import { SluiceError } from '../job/errors.ts';
 import { type HostConfig, type HostHealth, pauseLeftMs, rateOf } from '../job/host.ts';
 import type { Budget } from '../store/budget.ts';
@@ -21,7 +22,8 @@ export interface CallingDeps {
 export interface Calling {
   /**
    * @param options.evenIfDown ask although the circuit is open
-   * @throws SluiceError host_busy, agent_unreachable (the circuit is open), and what `request` rejects with
+   * @throws SluiceError host_busy, agent_busy (the host has asked for a pause), agent_unreachable (its circuit is
+   *   open), and what `request` rejects with
    */
   call<T>(
     host: HostConfig,
@@ -46,8 +48,10 @@ export function createCalling({ hosts, inSlot, budget }: CallingDeps): Calling {
 function refuseWhileOpen(host: HostConfig, health: HostHealth): void {
   const pauseMs = pauseLeftMs(health);
   if (pauseMs === 0) return;
-  const why = health.cause ?? (health.status === 'up' ? 'it has asked for a pause' : 'it does not answer');
-  throw new SluiceError('agent_unreachable', `${host.name} is not asked for now: ${why}`, {
-    fields: { retry_after: Math.ceil(pauseMs / 1_000) },
-  });
+  // Whoever asks for a pause is there: that is told apart from silence.
+  const isPaused = circuitOf(health) === 'paused';
+  const why = health.cause ?? (isPaused ? 'it has asked for a pause' : 'it does not answer');
+  const detail = `${host.name} is not asked for now: ${why}`;
+  const fields = { retry_after: Math.ceil(pauseMs / 1_000) };
+  throw new SluiceError(isPaused ? 'agent_busy' : 'agent_unreachable', detail, { fields });
 }

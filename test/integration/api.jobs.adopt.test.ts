@@ -109,6 +109,31 @@ it('a job of a host that does not answer is unreachable, and takes its true stat
   expect(await endOf(body.id)).toMatchObject({ state: 'succeeded' });
 });
 
+it('a host that asks to wait answers: the caller is told when to ask again, and nothing is taken over', async () => {
+  const agent = await startBaseAgent({ generation: 'C', rate: null });
+  agents.set('busy', agent);
+  const { address, token, fingerprint } = agent;
+  await gateway.call('PUT', '/v1/hosts/busy', { address, token, tls: { fingerprint } });
+  const refused = async () => {
+    const response = await fetch(`${gateway.url}/v1/jobs:adopt`, {
+      method: 'POST',
+      headers: { authorization: `Bearer ${gateway.key}`, 'content-type': 'application/json' },
+      body: JSON.stringify({ target_server: 'busy', agent_job_id: 'mistyped' }),
+    });
+    const { code } = (await response.json()) as { code?: string };
+    return { status: response.status, code, again: Number(response.headers.get('retry-after')) };
+  };
+  const pause = { kind: 'reply', status: 429, headers: { 'retry-after': '120' } } as const;
+  agent.fault('*', pause);
+  expect(await refused()).toEqual({ status: 503, code: 'agent_busy', again: 120 });
+  // A check records what the host asked for, and from here on it is left alone.
+  agent.fault('*', pause);
+  expect((await gateway.call('POST', '/v1/hosts/busy:check')).status).toBe(200);
+  const left = await refused();
+  expect(left).toMatchObject({ status: 503, code: 'agent_busy' });
+  expect(left.again).toBeGreaterThan(100);
+});
+
 it('a body that names no id, an unknown host or a field of a start is refused by name', async () => {
   const refused = async (body: object) => {
     const { status, body: problem } = await gateway.call('POST', '/v1/jobs:adopt', body);

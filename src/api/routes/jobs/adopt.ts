@@ -106,8 +106,8 @@ export function adoptRoute(app: Api, deps: AdoptDeps): void {
       if (error) throw error;
       return reports.get(job.id) ?? null;
     } catch (error) {
-      // No room for a question is ours, and says nothing about the host.
-      if (!(error instanceof SluiceError) || hasCode(error, 'host_busy')) throw error;
+      // No room for a question is ours, and a host that asks to wait answers: the caller asks again.
+      if (!(error instanceof SluiceError) || hasCode(error, 'host_busy', 'agent_busy')) throw error;
       return null;
     }
   }
