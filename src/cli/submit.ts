@@ -109,5 +109,6 @@ async function attend(client: Client, job: JobView, progress: Progress): Promise
   if (midLine && over.state !== 'succeeded') process.stderr.write('\n');
   if (lost instanceof Error) process.stderr.write(`sluice: ${lost.message}\n`);
   if (over.state !== 'succeeded') process.stderr.write(`${sentenceFor(over)}\n`);
-  process.exitCode = exitCodeOf(over);
+  // Whoever reads the output must not take a part of it for the whole.
+  process.exitCode = exitCodeOf(over) || (lost instanceof Error ? 1 : 0);
 }

@@ -5,11 +5,14 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import type { Client } from '../client.ts';
 import { Failure } from '../failure.ts';
+import { isAway } from './away.ts';
 import { readEvents } from './event-stream.ts';
 
 export type Stream = 'stdout' | 'stderr';
 
 const PAUSE_MS = 1_000;
+/** So often in a row it is tried again without a byte: a host may be gone for good, with what nobody has read. */
+const TRIES = 60;
 
 export interface Followed {
   id: string;
@@ -26,13 +29,16 @@ export async function followOutput(
   write: (bytes: Buffer) => void,
 ): Promise<void> {
   let next = 0;
+  let tries = 0;
   while (!signal.aborted) {
+    const before = next;
     try {
       const done = await readOnce();
       if (done) return;
     } catch (error) {
       if (signal.aborted) return;
-      if (error instanceof Failure && !error.message.startsWith('no gateway answers')) throw error;
+      if (next > before) tries = 0;
+      if (error instanceof Failure && (!isAway(error) || ++tries > TRIES)) throw error;
     }
     await pause(PAUSE_MS, undefined, { signal }).catch(() => {});
   }
@@ -44,7 +50,7 @@ export async function followOutput(
       signal,
     });
     for await (const event of readEvents(response.body as AsyncIterable<Uint8Array>)) {
-      if (event.event === 'error') throw new Failure(`the output of ${id} ended early: ${event.data}`);
+      if (event.event === 'error') throw endedEarly(id, event.data);
       if (event.event === 'end') return true;
       const { data, encoding } = JSON.parse(event.data) as { data: string; encoding?: 'base64' };
       write(Buffer.from(data, encoding ?? 'utf8'));
@@ -52,4 +58,10 @@ export async function followOutput(
     }
     return false;
   }
+}
+
+/** @param data `{"code": ...}` of an event `error` */
+function endedEarly(id: string, data: string): Failure {
+  const { code } = JSON.parse(data) as { code: string };
+  return new Failure(`${code}: the output of ${id} was not read to its end; \`logs\` shows it`);
 }

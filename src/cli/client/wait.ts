@@ -3,7 +3,7 @@ import { setTimeout as pause } from 'node:timers/promises';
 import { isOver } from '../../job/states.ts';
 import type { JobView } from '../../protocol/job-view.ts';
 import type { Client } from '../client.ts';
-import { Failure } from '../failure.ts';
+import { isAway } from './away.ts';
 
 const PAUSE_MS = 1_000;
 
@@ -34,9 +34,7 @@ async function nextVersion(client: Client, job: JobView, signal: AbortSignal): P
     const query = { wait: '60', since: `${job.version}` };
     return await client.request<JobView>('GET', `/v1/jobs/${job.id}`, { query, signal });
   } catch (error) {
-    const away =
-      error instanceof Failure && /^(no gateway answers|store_unavailable|50\d)/.test(error.message);
-    if (!away) throw error;
+    if (!isAway(error)) throw error;
     await pause(PAUSE_MS, undefined, { signal });
     return null;
   }
