@@ -11,6 +11,8 @@ import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseRedisUrl } from '../../src/config/redis-url.ts';
+import { createOutages } from '../../src/store/redis/outages.ts';
+import { connectForRequests } from '../../src/store/redis.ts';
 import { type GatewayParts, startGatewayParts } from '../helpers/gateway-parts.ts';
 import { canMount, createOwnDisk, type OwnDisk } from '../helpers/own-disk.ts';
 import { type RealAgent, startRealAgent } from '../helpers/real-agent.ts';
@@ -203,4 +205,17 @@ describe.each([
       expect(loud[0]?.reason).toMatch(outage.word);
     }
   });
+});
+
+it('takes what fails while its connections are closed for no outage', async () => {
+  const told: string[] = [];
+  const keep = pino({}, { write: (line: string) => void told.push((JSON.parse(line) as Line).msg) });
+  const redis = connectForRequests(parseRedisUrl(`redis://127.0.0.1:${admin.options.port}`), 'test');
+  await redis.connect();
+  const outages = createOutages({ redis, key: 'probe', log: keep });
+  outages.close();
+  redis.disconnect();
+  const error: unknown = await redis.set('key', '').catch((reason: unknown) => reason);
+  expect([outages.noticed(error), error]).toEqual([true, expect.any(Error)]);
+  expect(told).toEqual([]);
 });

@@ -30,17 +30,19 @@ export function createOutages(deps: {
   const { redis, key, log } = deps;
   let outage: { since: number; failures: number } | null = null;
   let timer: NodeJS.Timeout | undefined;
+  let closed = false;
 
   function noticed(error: unknown): boolean {
     const reason = error instanceof Error ? error.message : String(error);
     const trouble = troubleOf(reason);
     if (trouble === null) return false;
-    if (outage === null) {
+    // What fails once its connections are being closed is no outage, and would be asked about for ever.
+    if (outage === null && !closed) {
       outage = { since: performance.now(), failures: 0 };
       log.error({ trouble, reason }, 'redis.outage');
       timer = setTimeout(probe, PROBE_EVERY_MS).unref();
     }
-    outage.failures += 1;
+    if (outage) outage.failures += 1;
     return true;
   }
 
@@ -71,6 +73,7 @@ export function createOutages(deps: {
     log: quiet,
     noticed,
     close() {
+      closed = true;
       outage = null;
       clearTimeout(timer);
     },
