@@ -9,6 +9,7 @@ import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import type { Needs } from '../../src/job/durability.ts';
 import { createKeys } from '../../src/store/keys.ts';
 import { inspectRedis } from '../../src/store/redis/fitness.ts';
+import { createReadiness } from '../../src/store/redis/readiness.ts';
 import { connectForRequests, type Redis } from '../../src/store/redis.ts';
 import { claimSecretKey } from '../../src/store/sealing/secret-fingerprint.ts';
 import { canMount, createOwnDisk } from '../helpers/own-disk.ts';
@@ -164,10 +165,14 @@ it.skipIf(!canMount())(
         );
       });
       await expect(full.set('key', 'value')).rejects.toThrow('MISCONF');
+      expect(await createReadiness({ redis: full, needs: USUAL })()).not.toEqual([]);
       await full.bgrewriteaof().catch(() => undefined);
       await until(async () => (await wrong({}, full)).some((text) => text.includes('BGREWRITEAOF')));
       disk.free();
       await until(async () => (await full.set('key', 'value').catch(() => null)) === 'OK');
+      // Writes go through again: that a rewrite failed is told, and takes no gateway out of service.
+      expect(await wrong({}, full)).toEqual([expect.stringContaining('BGREWRITEAOF')]);
+      expect(await createReadiness({ redis: full, needs: USUAL })()).toEqual([]);
       await full.bgrewriteaof();
       await until(async () => (await wrong({}, full)).length === 0);
     } finally {

@@ -14,6 +14,8 @@ export interface Unfitness {
   remedy: string;
   /** True: it cannot work at all. False: it works until something goes wrong. */
   fatal: boolean;
+  /** It must be told, but requests go on as well as ever: sending them elsewhere would mend nothing. */
+  ready?: true;
 }
 
 const OLDEST = [7, 0] as const;
@@ -117,10 +119,11 @@ function lastWrite({ info }: Seen): Unfitness | null {
 
 function lastRewrite({ info }: Seen): Unfitness | null {
   if (info.get('aof_last_bgrewrite_status') !== 'err') return null;
-  return unfit(
+  const found = unfit(
     'Redis could not rewrite its append-only file (aof_last_bgrewrite_status:err), which grows until its disk is full',
     'see its log; does its disk, and its memory, hold a second copy? Then call BGREWRITEAOF',
   );
+  return { ...found, ready: true };
 }
 
 /** Only where writes are refused for it; without CONFIG that is taken to be so, as it is by default. */

@@ -28,7 +28,8 @@ export function createReadiness({ redis, needs }: { redis: Redis; needs: Needs }
 
 async function inspect(redis: Redis, needs: Needs): Promise<Unready[]> {
   try {
-    return (await inspectRedis(redis, needs)).map(({ what, remedy }) => ({ what, remedy }));
+    const found = await inspectRedis(redis, needs);
+    return found.filter(({ ready }) => !ready).map(({ what, remedy }) => ({ what, remedy }));
   } catch (error) {
     const reason = error instanceof Error ? error.message : String(error);
     return [{ what: `Redis does not answer (${reason})`, remedy: 'start Redis, and check REDIS_URL' }];
