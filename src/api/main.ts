@@ -9,7 +9,7 @@ import type { Config } from '../config.ts';
 import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts';
 import { createAddressRules, createUrlCheck } from '../net/addresses.ts';
 import { createAgentPort } from '../net/agents.ts';
-import { createApiKeyStore } from '../store/api-keys.ts';
+import { createApiKeyStore, isIssued } from '../store/api-keys.ts';
 import { createBudget } from '../store/budget.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
 import { createReadQueue } from '../store/explain.ts';
@@ -129,7 +129,7 @@ export async function startApi({
       )
     : open(redis);
   const { hosts } = stores;
-  const admin = config.apiKey === null ? undefined : adminOf(config.apiKey, config.callbackSecret);
+  const admin = adminOf(config, log);
   const feed = await createFeed({ redis, subscriber, keys, hears: 'everything' });
   const agents = createAgentPort({ onRequest });
   const rules = createAddressRules(config.webhooks);
@@ -175,8 +175,20 @@ export async function startApi({
   return { url, close };
 }
 
-function adminOf(token: string, callbackSecret: string | null) {
-  return { token, ...(callbackSecret !== null && { callbackSecret }) };
+/**
+ * The admin key of the configuration. An issued key in its variable, where the command line of the same shell has it, stays
+ * what it was issued as: taken for the admin's, it could do everything, and could not be revoked.
+ */
+function adminOf({ apiKey, callbackSecret }: ApiProgramDeps['config'], log: Logger) {
+  if (apiKey === null) return undefined;
+  if (isIssued(apiKey)) {
+    log.warn(
+      { setting: 'SLUICE_API_KEY' },
+      'api.admin_key_ignored: it is an issued key, and stays what it was issued as',
+    );
+    return undefined;
+  }
+  return { token: apiKey, ...(callbackSecret !== null && { callbackSecret }) };
 }
 
 async function readTls(files: NonNullable<Config['tls']>): Promise<NonNullable<ApiDeps['tls']>> {

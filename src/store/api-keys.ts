@@ -18,6 +18,7 @@ import type { Sealer } from './sealing.ts';
 
 export { type Grants, hasScope, mayRunAs, mayUseHost, SCOPES, type Scope } from './api-keys/grants.ts';
 export type { ApiKey } from './api-keys/record.ts';
+export { isIssued } from './api-keys/token.ts';
 
 export interface ApiKeyStore {
   /**

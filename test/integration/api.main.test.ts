@@ -7,6 +7,7 @@ import { generate } from 'selfsigned';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 import { type ApiProgramDeps, startApi } from '../../src/api/main.ts';
 import { parseRedisUrl } from '../../src/config/redis-url.ts';
+import { mintToken } from '../../src/store/api-keys/token.ts';
 import { createSealer } from '../../src/store/sealing.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 
@@ -65,6 +66,15 @@ test('it listens, takes a job and an address of a callback that may not be calle
   expect(await unsigned.json()).toMatchObject({ code: 'callback_secret_missing' });
   await api.close();
   await expect(fetch(api.url)).rejects.toThrow();
+});
+
+test('an issued key in SLUICE_API_KEY is no admin key', async () => {
+  const { token } = mintToken();
+  const api = await start({ apiKey: token });
+  const reply = await fetch(`${api.url}/v1/hosts`, { headers: { authorization: `Bearer ${token}` } });
+  expect(reply.status).toBe(401);
+  expect(log.some((line) => line.includes('api.admin_key_ignored'))).toBe(true);
+  await api.close();
 });
 
 test('a taken port is told, and nothing is left open', async () => {

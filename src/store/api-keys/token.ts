@@ -24,6 +24,11 @@ export function tokenId(token: string): string | null {
   return checksum(token.slice(0, -7)) === check ? id : null;
 }
 
+/** Whether `sluice keys create` has made it, here or elsewhere. */
+export function isIssued(token: string): boolean {
+  return tokenId(token) !== null;
+}
+
 function checksum(text: string): string {
   const bytes = Buffer.alloc(4);
   bytes.writeUInt32BE(crc32(text));
