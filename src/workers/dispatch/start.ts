@@ -3,7 +3,7 @@
  * settled by the same start again, never by a new one.
  */
 import type { Logger } from 'pino';
-import type { AgentPort } from '../../job/agent-port.ts';
+import type { AgentPort, DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
 import type { AgentFacts } from '../../job/host.ts';
 import { outcome } from '../../job/outcome.ts';
@@ -27,6 +27,9 @@ const HELD_START_SECONDS = { sync: 2, async: 0.3, tmux: 0.3 } as const;
  * by the launcher's probe) would go out together with the next ones, beyond what a strict rate allows, and pays again.
  */
 const GRACE_MS = 100;
+
+/** A start that goes out so soon after its move is not looked at again, in ms: no cancel is delivered before it arrives. */
+const PROMPT_MS = 1_000;
 
 /** `againInMs` null: the job needs no further start. */
 export type Start = (
@@ -89,6 +92,7 @@ export function createStart(deps: {
     }
     const attempt = Math.max(job.attempt, 1);
     const token = launchToken({ id: job.id, attempt });
+    const movedAt = performance.now();
     const dispatching = await commitStart(job, {
       attempt,
       started_by,
@@ -103,7 +107,35 @@ export function createStart(deps: {
     if (!(await isOurs())) throw lapsed();
     const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
     const paid = performance.now() < paidUntil + GRACE_MS;
-    return send(target, dispatching, { again: false, waitSeconds, paid });
+    return send(target, dispatching, {
+      ...{ again: false, waitSeconds, paid },
+      through: (dial) => lookingFirst(dial, dispatching, { movedAt, isOurs }),
+    });
+  }
+
+  /**
+   * Held up by a slow store, or for want of another token: a cancel may have been delivered meanwhile, which found
+   * nothing on the host. From here on it is counted anew in what time the start may arrive.
+   */
+  function lookingFirst(
+    dial: DialHost,
+    job: Job,
+    { movedAt, isOurs }: { movedAt: number; isOurs: () => Promise<boolean> },
+  ): DialHost {
+    let isSent = false;
+    return {
+      ...dial,
+      async beforeRequest() {
+        await dial.beforeRequest?.();
+        // What the agent is asked after the start itself.
+        if (isSent) return;
+        isSent = true;
+        if (performance.now() - movedAt < PROMPT_MS) return;
+        if (!(await isOurs())) throw lapsed();
+        const isAsItWas = await jobs.note(job, { dispatched_at: await jobs.now() });
+        if (!isAsItWas) throw new SluiceError('host_busy', 'it was moved while its start waited');
+      },
+    };
   }
 
   /** Its reply was lost, or the worker that sent it died: who answers there is asked before it is sent again. */
@@ -118,18 +150,16 @@ export function createStart(deps: {
     }
     if (job.started_by === 'base') return startFailed.cannotBeRepeated(target, job);
     log.info({ job: job.id, host: job.host, token: launchToken(job) }, 'job.start_repeated');
-    return send(target, job, { again: true, waitSeconds: 0, paid: false });
+    return send(target, job, { again: true, waitSeconds: 0, paid: false, through: asIs });
   }
 
-  async function send(
-    target: Target,
-    job: Job,
-    { again, waitSeconds, paid }: { again: boolean; waitSeconds: number; paid: boolean },
-  ) {
+  async function send(target: Target, job: Job, { again, waitSeconds, paid, through }: Sending) {
     const order = { job, token: launchToken(job), ...openEnv(job), wait_seconds: waitSeconds };
     let started: Awaited<ReturnType<AgentPort['start']>>;
     try {
-      started = await contact.attempt(target, 'run', (dial) => agents.start(dial, order), { paid });
+      started = await contact.attempt(target, 'run', (dial) => agents.start(through(dial), order), {
+        paid,
+      });
     } catch (error) {
       if (!(error instanceof SluiceError)) throw error;
       return again ? startFailed.onRepeated(target, job, error) : startFailed.onFirst(target, job, error);
@@ -157,6 +187,16 @@ export function createStart(deps: {
     });
   }
 }
+
+interface Sending {
+  again: boolean;
+  waitSeconds: number;
+  paid: boolean;
+  /** What the host is dialed through. */
+  through: (dial: DialHost) => DialHost;
+}
+
+const asIs = (dial: DialHost) => dial;
 
 /** Whoever has the job by now goes on from its record; here nothing more may come of it. */
 const lapsed = () => new Error('the claim on its start has lapsed');
