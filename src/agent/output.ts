@@ -17,6 +17,12 @@ export const TAIL_BYTES = 64 * 1024;
 
 const MAX_HASHED_BYTES = 8 * 1024 ** 3;
 
+/** What ends with 127 is a program that is not there; these are an old one, and a file system that has no holes. */
+const NEVER = /unsupported|not supported|not implemented|(unrecognized|invalid|unknown) option/i;
+
+/** No hole can be punched here, however often it is tried, and nothing was done. */
+export class CannotPunch extends Error {}
+
 export interface Text {
   data: string;
   encoding: 'base64' | null;
@@ -90,7 +96,7 @@ export async function hashOf(path: string, size: number): Promise<string | null>
 
 /**
  * Gives `length` bytes of a file back to the disk; they read as zeros then, and all others stay where they are.
- * @throws where the file system cannot do it, or the file is none of the job's
+ * @throws CannotPunch where that is so of every file; any other error leaves it open which of them are gone
  */
 export async function punchHole(path: string, offset: number, length: number): Promise<void> {
   const place = ['--punch-hole', '--offset', `${offset}`, '--length', `${length}`];
@@ -98,16 +104,19 @@ export async function punchHole(path: string, offset: number, length: number): P
     path,
     async (handle) => {
       // By the descriptor, which is of the file that was looked at: its name may be another's by now.
-      const child = spawn('fallocate', [...place, '/proc/self/fd/3'], {
+      const child = spawn('env', ['LC_ALL=C', 'fallocate', ...place, '/proc/self/fd/3'], {
         stdio: ['ignore', 'ignore', 'pipe', handle.fd],
       });
+      const closed = once(child, 'close') as Promise<[number | null]>;
       let said = '';
-      child.stderr!.on('data', (chunk) => {
+      // None where there are no descriptors left for it.
+      child.stderr?.on('data', (chunk) => {
         said += chunk;
       });
-      const [code] = (await once(child, 'close')) as [number | null];
-      if (code !== 0) throw new Error(said.trim() || `fallocate ended with ${code}`);
-      return true;
+      const [code] = await closed;
+      if (code === 0) return true;
+      const why = said.trim() || `fallocate ended with ${code}`;
+      throw code === 127 || NEVER.test(why) ? new CannotPunch(why) : new Error(why);
     },
     constants.O_RDWR,
   );

@@ -10,7 +10,7 @@ import { lstatSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileDurably } from './durable-file.ts';
 import type { Logger } from './log.ts';
-import { hashOf, punchHole, readRange, TAIL_BYTES, type Text, textOfTail } from './output.ts';
+import { CannotPunch, hashOf, punchHole, readRange, TAIL_BYTES, type Text, textOfTail } from './output.ts';
 import type { Job } from './registry.ts';
 
 export type Stream = 'stdout' | 'stderr';
@@ -30,6 +30,10 @@ interface Ledger extends Record<Stream, Dropped> {
   /** The size of each file as it was seen last. */
   seen: Record<Stream, number>;
   isCutting: boolean;
+  /** Up to where each was given back to the disk by this agent: less than `to` where that failed. */
+  punched: Record<Stream, number>;
+  /** The last cut failed, and this was told. */
+  hasFailed: boolean;
 }
 
 export type Outputs = ReturnType<typeof createOutputs>;
@@ -53,6 +57,7 @@ export function createOutputs(deps: { jobDir: (id: string) => string; maxBytes: 
     const before = ledger.seen[stream];
     ledger.seen[stream] = now;
     if (now >= before) return;
+    ledger.punched[stream] = 0;
     change(job, ledger, stream, { base: ledger[stream].base + before, from: 0, to: 0 });
     log.warn({ job_id: job.record.job_id, stream, bytes: before }, 'job.output.cut_by_job');
   }
@@ -106,20 +111,32 @@ export function createOutputs(deps: { jobDir: (id: string) => string; maxBytes: 
   async function cutDown(job: Job, ledger: Ledger, stream: Stream): Promise<void> {
     const before = ledger[stream];
     const from = Math.min(HEAD_BYTES, Math.floor(maxBytes / 8));
-    const to = ledger.seen[stream] - (maxBytes - from - Math.floor(maxBytes / 8));
-    const start = Math.max(from, before.to);
+    const to = Math.max(before.to, ledger.seen[stream] - (maxBytes - from - Math.floor(maxBytes / 8)));
+    const start = Math.max(from, ledger.punched[stream]);
     if (to <= start) return;
-    const isWritten = change(job, ledger, stream, { ...before, from, to });
+    const cut = { ...before, from, to };
+    const isWritten = change(job, ledger, stream, cut);
     const ids = { job_id: job.record.job_id, stream };
     try {
       await punchHole(streamFile(job, stream), start, to - start);
-      if (before.to === 0) log.warn({ ...ids, max_bytes: maxBytes }, 'job.output.truncated');
+      // Unless its job has begun the file anew.
+      if (ledger[stream] === cut) ledger.punched[stream] = to;
+      if (before.to === 0 || ledger.hasFailed) {
+        log.warn({ ...ids, max_bytes: maxBytes }, 'job.output.truncated');
+      }
+      ledger.hasFailed = false;
       // The room for it may just have been made.
       if (!isWritten) save(job, ledger);
     } catch (error) {
-      canCut = false;
-      change(job, ledger, stream, before);
-      log.error({ ...ids, err: error }, 'job.output.cannot_be_truncated');
+      if (error instanceof CannotPunch) {
+        if (ledger[stream] === cut) change(job, ledger, stream, before);
+        if (canCut) log.error({ ...ids, err: error }, 'job.output.cannot_be_truncated');
+        canCut = false;
+        return;
+      }
+      // Some of it may be zeros by now: it stays gone, and the next look tries the whole of it again.
+      if (!ledger.hasFailed) log.warn({ ...ids, err: error }, 'job.output.not_truncated_yet');
+      ledger.hasFailed = true;
     }
   }
 
@@ -143,7 +160,9 @@ export function createOutputs(deps: { jobDir: (id: string) => string; maxBytes: 
   function ledgerOf(job: Job): Ledger {
     let ledger = ledgers.get(job);
     if (!ledger) {
-      ledger = { ...load(fileOf(job)), seen: { stdout: 0, stderr: 0 }, isCutting: false };
+      const none = { stdout: 0, stderr: 0 };
+      const begun = { seen: { ...none }, punched: { ...none }, isCutting: false, hasFailed: false };
+      ledger = { ...load(fileOf(job)), ...begun };
       ledgers.set(job, ledger);
       job.truncated ||= !STREAMS.every((stream) => isWhole(ledger![stream]));
     }
