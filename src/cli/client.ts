@@ -54,13 +54,15 @@ export function createClient(config: Config = loadConfig()): Client {
 
 /** @throws Failure that says what to set */
 export function findGateway(config: Pick<Config, 'gatewayUrl' | 'apiKey' | 'dataDir' | 'listen'>) {
-  const kept = readKeyFile(dataDirAt(config.dataDir).keyFile);
+  const { keyFile } = dataDirAt(config.dataDir);
+  const kept = readKeyFile(keyFile);
   const url = gatewayUrl(config, kept?.url);
   // The kept key is for the gateway it was made by; no other one gets to see it.
   const apiKey = config.apiKey ?? (kept?.url === url ? kept.apiKey : undefined);
   if (apiKey === undefined) {
     throw new Failure(
-      `needs SLUICE_API_KEY for ${url}; on the machine of \`${commandName()} up\` its data has one`,
+      `needs SLUICE_API_KEY for ${url}: there is no key for it in ${keyFile}, where \`${commandName()} up\` keeps its ` +
+        'first one; set SLUICE_URL and SLUICE_API_KEY, or SLUICE_DATA to the data of that `up`',
     );
   }
   return { url, apiKey };

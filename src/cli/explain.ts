@@ -24,6 +24,7 @@ function figures(why: Explanation): [name: string, value: string][] {
     ['cause', circuit?.cause],
     ['remedy', circuit?.remedy],
     ['tried again', circuit?.retry_at],
+    ['starts again', circuit?.no_starts_until],
     ['next look', why.next_look_at],
     ['expires', why.start_deadline_at],
     ['lost', why.lost_at_earliest && `${why.lost_at_earliest}, if its host stays silent`],

@@ -163,5 +163,7 @@ function announce(url: string, data: DataDir, agent: LocalAgent | undefined): vo
   console.log(`sluice ${packageVersion()} is up at ${url}`);
   console.log(`  its first key:  ${data.keyFile}`);
   if (agent) console.log(`  host \`local\`:   ${agent.address}`);
-  console.log(`  try:            ${next}`);
+  // Where the next command looks for the key, too.
+  const place = data.path === dataDirAt(null).path ? '' : `SLUICE_DATA=${data.path} `;
+  console.log(`  try:            ${place}${next}`);
 }
