@@ -24,7 +24,7 @@ it('brings up a gateway with an agent, and runs a job as another process would a
   const program = join(dir, 'bin/sluice');
   const gateway = await startGateway({ program, flags: ['--agent', `127.0.0.1:${await freePort()}`] });
   try {
-    expect(gateway.output()).toMatch(/try: +sluice submit/);
+    expect(gateway.output()).toMatch(/try: +(SLUICE_DATA=\S+ )?sluice submit/);
     const ran = await gateway.sluice('submit', 'local', '--wait', '--', 'echo packed; exit 4');
     expect({ code: ran.code, stdout: ran.stdout }).toEqual({ code: 4, stdout: 'packed\n' });
   } finally {

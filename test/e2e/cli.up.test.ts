@@ -42,7 +42,7 @@ describe('sluice up --agent', () => {
   it('says where it is, which file has the key, and what to try next', () => {
     expect(gateway.output()).toContain(`is up at ${gateway.url}`);
     expect(gateway.output()).toContain(join(gateway.dataDir, 'key.env'));
-    expect(gateway.output()).toMatch(/try: +\S+ submit local --wait -- uname -a/);
+    expect(gateway.output()).toMatch(/try: +SLUICE_DATA=\S+ \S+ submit local --wait -- uname -a/);
   });
 
   it('keeps the key, its webhook secret and the secret key for their owner only', () => {
