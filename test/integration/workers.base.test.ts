@@ -1,5 +1,7 @@
 /** The workers with agents of each Base generation, through the launcher and without it. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import type { Job } from '../../src/job/record.ts';
+import { MAX_ATTEMPTS } from '../../src/job/retry.ts';
 import type { Workers } from '../../src/workers/main.ts';
 import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
@@ -134,6 +136,28 @@ it('without the launcher an ambiguous start ends lost, and nothing is started a 
   const job = await runToEnd(stores, { host: 'A', command: 'echo plain' });
   expect(job).toMatchObject({ state: 'lost', started_by: 'base', outcome: { kind: 'ambiguous_start' } });
   expect(agent.startsOf('echo plain')).toBe(1);
+  await stores.hosts.put('A', { launcher: true });
+});
+
+it('a start that nobody can settle is made anew on request, but not without end', async () => {
+  const agent = agentOf('A');
+  await stores.hosts.put('A', { launcher: false });
+  const command = 'echo without end';
+  const request = { host: 'A', command, on_ambiguous_start: 'retry' as const };
+  // Later: the workers leave it alone until it stands before its last attempt.
+  const waiting = await stores.submit(newJob({ ...request, not_before: Date.now() + 3_600_000 }));
+  const why = 'many times over';
+  const last = { attempt: MAX_ATTEMPTS, why };
+  const begun = (await stores.jobs.transition(waiting, 'queued', 'dispatching', last)) as Job;
+  agent.fault('/run', { kind: 'reset', when: 'after' });
+  await stores.jobs.transition(begun, 'dispatching', 'queued', { eligible_at: Date.now(), why });
+  await stores.wake.dispatch('A');
+  const job = await endOf(stores, waiting.id);
+  expect(job).toMatchObject({
+    ...{ state: 'lost', attempt: MAX_ATTEMPTS },
+    outcome: { kind: 'ambiguous_start' },
+  });
+  expect(agent.startsOf(command)).toBe(1);
   await stores.hosts.put('A', { launcher: true });
 });
 

@@ -12,6 +12,7 @@ import { outcome } from '../../job/outcome.ts';
 import { LOST_PAUSE_MS } from '../../job/pace.ts';
 import type { Job } from '../../job/record.ts';
 import { withAdvice } from '../../job/remedies.ts';
+import { MAX_ATTEMPTS } from '../../job/retry.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
@@ -165,7 +166,8 @@ export function createStartFailure(deps: {
     const now = await jobs.now();
     const message = 'the reply to its start was lost, and the agent cannot say whether it started';
     const unsettled = withAdvice(outcome('ambiguous_start', { message }));
-    if (job.on_ambiguous_start === 'retry') {
+    // Bounded, as `retry` is: on an agent that never answers a start it would go on for ever.
+    if (job.on_ambiguous_start === 'retry' && job.attempt < MAX_ATTEMPTS) {
       const why = 'the reply to its start was lost; on_ambiguous_start is retry';
       // Growing, because each of them may have started the command.
       const eligible_at = now + 1_000 * 2 ** Math.min(6, job.attempt);
