@@ -1,4 +1,5 @@
 /** `sluice hosts import`: files that people have, and what is wrong with them. */
+import { execFileSync } from 'node:child_process';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -88,7 +89,30 @@ it.each([
   ['tag.yaml', '- !!js/function "() => 1"\n', /tag\.yaml: entry 1 is no host/],
   ['absent.yaml', '- { name: x, token_file: nowhere }\n', /absent\.yaml, entry 1: ENOENT/],
   ['empty.yaml', '[]\n', /has no hosts/],
-])('names what is wrong in %s, and sends nothing', async (name, text, message) => {
+  [
+    'zeros.yaml',
+    '- { name: x, token: 0123456 }\n',
+    /entry 1: token takes text, but a number stands here: put it in quotes\n$/,
+  ],
+  ['digits.yaml', '- { name: 0012 }\n', /entry 1: name takes text, but a number stands here/],
+  ['nought.yaml', '- { name: x, token: 0 }\n', /entry 1: token takes text, but a number stands here/],
+  [
+    'label.yaml',
+    '- { name: x, labels: { rack: 007 } }\n',
+    /entry 1: labels takes text, but a number stands here/,
+  ],
+  ['user.yaml', '- { name: x, allowed_users: [1000] }\n', /entry 1: allowed_users takes text, but a number/],
+  [
+    'twice.csv',
+    `name,address,token\n${Array.from({ length: 600 }, (_, i) => `x${i || ''},192.0.2.1:${i + 1},t\n`).join('')}x,192.0.2.9:1,t\n`,
+    /twice\.csv, line 602: x is there twice, first in line 2\n$/,
+  ],
+  [
+    'refused.yaml',
+    '- { name: x, address: "192.0.2.9:1", token: t }\n- { name: y, launcher: 3 }\n',
+    /refused\.yaml, entry 2 \(y\): invalid_request: launcher must be boolean or null \(launcher\)\n$/,
+  ],
+])('names what is wrong in %s, and registers nothing', async (name, text, message) => {
   const { code, stderr } = await run(name, text);
   expect(code).toBe(1);
   expect(stderr).toMatch(message);
@@ -105,4 +129,37 @@ it('only reads with --dry-run, and shows no token', async () => {
   expect(stdout).toMatch(/^dry1 +address, token$/m);
   expect(stdout).not.toContain('secret');
   expect((await gateway.sluice('hosts', 'get', 'dry1')).code).toBe(1);
+});
+
+it('sends hosts whose certificates are long in as many requests as they take, and says what went before a refusal', async () => {
+  const ca = execFileSync(
+    'openssl',
+    [
+      ...[
+        'req',
+        '-x509',
+        '-newkey',
+        'ec',
+        '-pkeyopt',
+        'ec_paramgen_curve:P-256',
+        '-nodes',
+        '-days',
+        '2',
+        '-subj',
+        '/CN=own authority',
+      ],
+      ...['-keyout', join(dir, 'ca.key')],
+    ],
+    { encoding: 'utf8', stdio: 'pipe' },
+  );
+  const bundle = ca.repeat(Math.floor(60_000 / ca.length));
+  const hosts = Array.from({ length: 40 }, (_, i) => ({
+    ...{ name: `long${i}`, address: `192.0.2.51:${i + 1}`, token: 't', tls: { ca: bundle } },
+  }));
+  expect(JSON.stringify(hosts).length).toBeGreaterThan(2 ** 21);
+  const done = await run('long.json', JSON.stringify(hosts));
+  expect(done).toMatchObject({ code: 0, stdout: '40 created, 0 changed, 0 refused\n' });
+  const broken = await run('broken.json', JSON.stringify([...hosts, { name: 'last', max_jobs: 'many' }]));
+  expect(broken.stderr).toMatch(/broken\.json, entry 41 \(last\): invalid_request: max_jobs must be/);
+  expect(broken.stdout).toMatch(/^0 created, (3\d|[1-3]\d) changed, 0 refused\n$/);
 });

@@ -11,31 +11,44 @@ import { Failure } from '../failure.ts';
 import { pairs } from '../pairs.ts';
 import { rate } from '../program/values.ts';
 
-type HostItem = { name: string } & Record<string, unknown>;
+export interface HostEntry {
+  /** Its file and line, or entry. */
+  where: string;
+  host: { name: string } & Record<string, unknown>;
+}
 
 /** What one host may say. A cell of a CSV file is text, in YAML it may have its own type already. */
 const FIELDS: Record<string, (value: unknown, dir: string) => unknown> = {
-  name: (value) => String(value),
-  address: (value) => String(value),
-  token: (value) => String(value),
-  token_file: (value, dir) => readFileSync(resolve(dir, String(value)), 'utf8').trim(),
+  name: text,
+  address: text,
+  token: text,
+  token_file: (value, dir) => readFileSync(resolve(dir, text(value)), 'utf8').trim(),
   tls: (value) => value,
-  fingerprint: (value) => String(value),
+  fingerprint: text,
   max_requests: numberOf,
   max_jobs: numberOf,
   rate: (value) => (typeof value === 'string' ? rate(value) : value),
   burst: numberOf,
-  labels: (value) => (typeof value === 'string' ? pairs(parts(value)) : value),
-  allowed_users: (value) => (typeof value === 'string' ? parts(value) : value),
+  labels: (value) => (typeof value === 'string' ? pairs(parts(value)) : texts(value)),
+  allowed_users: (value) => (typeof value === 'string' ? parts(value) : texts(value)),
   launcher: (value) => (value === 'true' ? true : value === 'false' ? false : value),
 };
 
 /** @throws Failure that names file and entry */
-export function readHostFile(file: string): HostItem[] {
+export function readHostFile(file: string): HostEntry[] {
   const text = attempt(file, () => readFileSync(file, 'utf8'));
   const rows = attempt(file, () => (extname(file).toLowerCase() === '.csv' ? csvRows(text) : yamlRows(text)));
   if (rows.length === 0) throw new Failure(`${file} has no hosts`);
-  return rows.map(({ where, row }) => attempt(`${file}, ${where}`, () => itemOf(row, dirname(file))));
+  const seen = new Map<string, string>();
+  return rows.map(({ where, row }) =>
+    attempt(`${file}, ${where}`, () => {
+      const host = hostOf(row, dirname(file));
+      const first = seen.get(host.name);
+      if (first !== undefined) throw new Error(`${host.name} is there twice, first in ${first}`);
+      seen.set(host.name, where);
+      return { where: `${file}, ${where}`, host };
+    }),
+  );
 }
 
 interface Row {
@@ -68,12 +81,12 @@ function yamlRows(text: string): Row[] {
   });
 }
 
-function itemOf(row: Record<string, unknown>, dir: string): HostItem {
+function hostOf(row: Record<string, unknown>, dir: string): HostEntry['host'] {
   const unknown = Object.keys(row).find((field) => !Object.hasOwn(FIELDS, field));
   if (unknown !== undefined) {
     throw new Error(`${unknown} is no field of a host; there are ${Object.keys(FIELDS).join(', ')}`);
   }
-  const read = Object.entries(row).map(([field, value]) => [field, value && FIELDS[field]?.(value, dir)]);
+  const read = Object.entries(row).map(([field, value]) => [field, fieldOf(field, value, dir)]);
   const { token_file, fingerprint, burst, ...host } = Object.fromEntries(read);
   if (typeof host.name !== 'string') throw new Error('name is missing');
   if (token_file !== undefined) host.token = token_file;
@@ -82,7 +95,31 @@ function itemOf(row: Record<string, unknown>, dir: string): HostItem {
     if (!isMapping(host.rate)) throw new Error('burst belongs to a rate');
     host.rate = { ...host.rate, burst };
   }
-  return host;
+  return host as HostEntry['host'];
+}
+
+function fieldOf(field: string, value: unknown, dir: string): unknown {
+  if (value === null || value === '') return value;
+  try {
+    return FIELDS[field]?.(value, dir);
+  } catch (error) {
+    throw error instanceof NoText ? new Error(`${field} ${error.message}`) : error;
+  }
+}
+
+class NoText extends Error {}
+
+/** Not made text of: YAML reads 0123456 as the number 123456, and a token would have lost its zero. */
+function text(value: unknown): string {
+  if (typeof value === 'string') return value;
+  throw new NoText(`takes text, but a ${typeof value} stands here: put it in quotes`);
+}
+
+function texts(value: unknown): unknown {
+  if (Array.isArray(value) || isMapping(value)) {
+    for (const each of Object.values(value)) if (each !== null) text(each);
+  }
+  return value;
 }
 
 function numberOf(value: unknown): unknown {
