@@ -104,6 +104,10 @@ export interface HostHealth {
   failures: number;
   /** Nothing is asked of the host before then, but for one `/ping`. */
   retry_at: number | null;
+  /** Nothing new is started there before then: its agent refused one, and asked to wait. */
+  no_starts_until: number | null;
+  /** What it said then; may be old news, see `startsPauseLeftMs`. */
+  no_starts_why: string | null;
   last_contact_at: number | null;
   /** Silence so far: only time between failed requests counts, so that a gateway that was off loses nothing. */
   silent_since: number | null;
@@ -124,6 +128,14 @@ export function pauseLeftMs({ retry_at, seen_at }: Pick<HostHealth, 'retry_at' |
   return Math.max(0, (retry_at ?? 0) - seen_at);
 }
 
+/** How long nothing new is to be started there, in ms, whatever else it may be asked. */
+export function startsPauseLeftMs({
+  no_starts_until,
+  seen_at,
+}: Pick<HostHealth, 'no_starts_until' | 'seen_at'>): number {
+  return Math.max(0, (no_starts_until ?? 0) - seen_at);
+}
+
 export const UNKNOWN_HEALTH: HostHealth = {
   status: 'unknown',
   cause: null,
@@ -131,6 +143,8 @@ export const UNKNOWN_HEALTH: HostHealth = {
   draining: false,
   failures: 0,
   retry_at: null,
+  no_starts_until: null,
+  no_starts_why: null,
   last_contact_at: null,
   silent_since: null,
   silent_ms: 0,

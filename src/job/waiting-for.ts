@@ -5,7 +5,7 @@
  * limit for a job whose host is down. How the limits are kept is the store's; `waiting-words.ts` tells it to people.
  */
 import { waitsForNextAttempt } from './attempts.ts';
-import { type HostConfig, type HostHealth, type HostRate, pauseLeftMs } from './host.ts';
+import { type HostConfig, type HostHealth, type HostRate, pauseLeftMs, startsPauseLeftMs } from './host.ts';
 import type { Job } from './record.ts';
 import { isOver } from './states.ts';
 
@@ -130,7 +130,7 @@ function troubleOf({ health }: Standing): WaitingFor | null {
     case 'suspect':
       return 'host_suspect';
     default:
-      return pauseLeftMs(health) > 0 ? 'host_paused' : null;
+      return pauseLeftMs(health) > 0 || startsPauseLeftMs(health) > 0 ? 'host_paused' : null;
   }
 }
 

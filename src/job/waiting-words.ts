@@ -43,8 +43,16 @@ const WORDS: Record<WaitingFor, Words> = {
       others(job, standing),
     );
   },
-  host_paused: ({ host }, { now, health }) =>
-    `The agent of ${host} is busy and has asked for a pause: it is asked again ${when(health.retry_at, now)}.`,
+  host_paused: ({ host }, { now, health }) => {
+    const { retry_at, no_starts_until, no_starts_why } = health;
+    if ((no_starts_until ?? 0) > (retry_at ?? 0) && no_starts_why !== null) {
+      return joined(
+        sentence(no_starts_why),
+        `${host} is asked to start jobs again ${when(no_starts_until, now)}.`,
+      );
+    }
+    return `The agent of ${host} is busy and has asked for a pause: it is asked again ${when(retry_at, now)}.`;
+  },
   host_suspect: (job, standing) => `${trouble(job, standing)} The job starts when it answers.`,
   host_down: (job, standing) => `${trouble(job, standing)} The job starts when it answers.`,
   host_misconfigured: (job, standing) => `${trouble(job, standing)} The job starts when that is mended.`,

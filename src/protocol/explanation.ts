@@ -1,6 +1,6 @@
 /** What a job waits for, as callers see it: one word for programs, one sentence for people, and the figures behind. */
 import Type, { type Static } from 'typebox';
-import { CIRCUITS, circuitOf } from '../job/circuit.ts';
+import { CIRCUITS, causeOf, circuitOf } from '../job/circuit.ts';
 import { burstOf, HOST_STATUSES } from '../job/host.ts';
 import type { Job } from '../job/record.ts';
 import { isOver, STATES } from '../job/states.ts';
@@ -71,6 +71,9 @@ const CircuitView = Type.Object(
     cause: text('What is wrong.'),
     remedy: text('What to do about it.'),
     retry_at: time('Nothing is asked of it before then, but for one try.'),
+    no_starts_until: time(
+      'Nothing new is started there before then: its agent refused a start and asked to wait.',
+    ),
     silent_since: time('Since when it has not answered.'),
   },
   { description: "The host's circuit: how failures hold requests back." },
@@ -146,15 +149,16 @@ function limitsOf(
 }
 
 function circuitView({ health }: Standing): Static<typeof CircuitView> {
-  const { status, draining, failures, cause, remedy, retry_at, silent_since } = health;
+  const { status, draining, failures, remedy, retry_at, no_starts_until, silent_since } = health;
   return {
     state: circuitOf(health),
     status: status,
     draining,
     failures,
-    cause,
+    cause: causeOf(health),
     remedy,
     retry_at: timestamp(retry_at),
+    no_starts_until: timestamp(no_starts_until),
     silent_since: timestamp(silent_since),
   };
 }

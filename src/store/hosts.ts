@@ -52,6 +52,8 @@ export interface HostStore {
   failed(name: string, failure: HostFailure): Promise<number>;
   /** The agent asks for a pause of so many ms (429, 503); no failure. */
   pause(name: string, ms: number): Promise<void>;
+  /** The agent takes no new job for so many ms, and says why; jobs that run there are followed and canceled. */
+  pauseStarts(name: string, ms: number, why: string): Promise<void>;
   setDraining(name: string, draining: boolean): Promise<void>;
   /** Pins a certificate: on first use if none is pinned yet, or because somebody said so. */
   pin(name: string, fingerprint: string, options: { replace: boolean }): Promise<void>;

@@ -5,6 +5,7 @@
  */
 import type { Logger } from 'pino';
 import { type AgentPort, type DialHost, dialHost } from '../job/agent-port.ts';
+import { isOfStartsAlone, pauseAskedMs } from '../job/circuit.ts';
 import { type ErrorCode, SluiceError } from '../job/errors.ts';
 import { type AgentFacts, type HostConfig, type HostHealth, rateOf } from '../job/host.ts';
 import { MISCONFIGURED } from '../job/remedies.ts';
@@ -71,7 +72,10 @@ const PATIENCE_MS: Record<Attempt, number> = {
 };
 
 export function createContact(deps: {
-  hosts: Pick<HostStore, 'get' | 'health' | 'openToken' | 'contacted' | 'failed' | 'pause' | 'pin'>;
+  hosts: Pick<
+    HostStore,
+    'get' | 'health' | 'openToken' | 'contacted' | 'failed' | 'pause' | 'pauseStarts' | 'pin'
+  >;
   followed: Pick<Followed, 'askAllNow'>;
   agents: Pick<AgentPort, 'ping'>;
   budget: Pick<Budget, 'pay'>;
@@ -139,9 +143,10 @@ export function createContact(deps: {
     tookMs: number,
   ): Promise<void> {
     const remedy = MISCONFIGURED[error.code];
-    if (error.code === 'agent_busy') {
-      const seconds = Number(error.fields.retry_after ?? 1);
-      await hosts.pause(target.name, Math.min(Math.max(seconds, 1), 300) * 1_000);
+    if (isOfStartsAlone(error) && ['prepare', 'run', 'cancel'].includes(what)) {
+      await hosts.pauseStarts(target.name, pauseAskedMs(error), error.message);
+    } else if (error.code === 'agent_busy') {
+      await hosts.pause(target.name, pauseAskedMs(error));
     } else if (remedy) {
       await failed(target, { status: 'misconfigured', cause: error.message, remedy, tookMs });
     } else if (

@@ -162,6 +162,21 @@ it('a host that asks for a pause', async () => {
   expect((await api.call('GET', '/v1/hosts/paused')).body).toMatchObject({ circuit: { state: 'paused' } });
 });
 
+it('a host whose agent has no room for another job: what it said', async () => {
+  const agent = await register('crammed');
+  const body = JSON.stringify({ error: 'disk_full', message: 'the disk of the spool is full' });
+  agent.fault('/run', { kind: 'reply', status: 507, body, type: 'application/json' });
+  const { id } = await submit('crammed', 'true');
+  const seen = await waits(id, 'host_paused');
+  const why = expect.stringMatching(/ disk_full: the disk of the spool is full$/);
+  const circuit = { state: 'paused', retry_at: null, no_starts_until: expect.stringMatching(/Z$/) };
+  expect(seen).toMatchObject({ state: 'queued', circuit: { ...circuit, status: 'up', cause: why } });
+  expect(seen.message).toMatch(
+    /disk_full: the disk of the spool is full\. crammed is asked to start jobs again .* \(in \d\d s\)\.$/,
+  );
+  expect((await api.call('GET', '/v1/hosts/crammed')).body).toMatchObject({ circuit, cause: why });
+});
+
 it('a host that does not answer: suspect, then down; and its running job', async () => {
   const agent = await register('away');
   const running = await submit('away', 'sleep 600');

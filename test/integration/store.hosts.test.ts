@@ -131,6 +131,17 @@ describe('health', () => {
     expect((await stores.hosts.health('mended')).retry_at).toBeNull();
   });
 
+  it('keeps a pause of starts apart from that of the whole host, until it may answer otherwise', async () => {
+    await stores.hosts.put('full', { address: '10.0.0.91:18443', token: 't' });
+    await stores.hosts.contacted('full');
+    await stores.hosts.pauseStarts('full', 60_000, 'the disk is full');
+    const health = await stores.hosts.health('full');
+    expect(health).toMatchObject({ retry_at: null, no_starts_why: 'the disk is full' });
+    expect((health.no_starts_until ?? 0) - health.seen_at).toBeGreaterThan(50_000);
+    await stores.hosts.put('full', { token: 't2' });
+    expect((await stores.hosts.health('full')).no_starts_until).toBeNull();
+  });
+
   it('goes from suspect to down with failures in a row, and back with one answer', async () => {
     const failure = { status: 'unreachable', cause: 'no answer', remedy: null } as const;
     await stores.hosts.failed('h1', failure);

@@ -84,6 +84,31 @@ it('a 429 is a pause and no attempt: the job starts when the agent takes it', as
   expect(await stores.hosts.health('busy')).toMatchObject({ status: 'up', failures: 0 });
 });
 
+it('a start refused for want of disk holds up other starts alone: what runs is followed and canceled', async () => {
+  const agent = await baseHost('crammed', {}, { launcher: false });
+  const filling = await submit('crammed', 'sleep 600');
+  const ending = await submit('crammed', 'sleep 3');
+  for (const { id } of [filling, ending]) await stateOf(stores, id, 'running');
+  const body = JSON.stringify({ error: 'disk_full', message: 'the disk of the spool is full' });
+  const full = { kind: 'reply', status: 507, body, type: 'application/json' } as const;
+  agent.fault('/run', full);
+  // A cancel that finds no room is sent again by itself.
+  agent.fault('/cancel', full);
+  const refused = await submit('crammed', 'echo refused');
+  await until(async () => (await stores.hosts.health('crammed')).no_starts_until !== null, {
+    what: 'the refusal of a start',
+  });
+  const next = await submit('crammed', 'echo next');
+  await stores.cancel(filling.id, { signal: 'TERM', grace_seconds: 0, reason: null }, 'test');
+  expect(await endOf(stores, filling.id, 15_000)).toMatchObject({ state: 'canceled' });
+  expect(await endOf(stores, ending.id, 15_000)).toMatchObject({ state: 'succeeded' });
+  const { retry_at, no_starts_until, seen_at } = await stores.hosts.health('crammed');
+  expect([retry_at, (no_starts_until ?? 0) > seen_at]).toEqual([null, true]);
+  const waiting = await stores.jobs.getMany([refused.id, next.id]);
+  expect(waiting.map((job) => job?.state)).toEqual(['queued', 'queued']);
+  expect(agent.startsOf('echo next')).toBe(0);
+}, 60_000);
+
 it('no more jobs than max_jobs run at once, and the next starts as soon as one ends', async () => {
   await fullHost('etl', { max_jobs: 2 });
   const jobs = await Promise.all(

@@ -160,6 +160,15 @@ const CASES: { what: string; given: Given; waits: (typeof WAITING_FOR)[number]; 
     words: /^The agent of web1 is busy and has asked for a pause: it is asked again .* \(in 30 s\)\.$/,
   },
   {
+    what: 'an agent that has no room for another job',
+    given: {
+      health: { no_starts_until: NOW + 60 * SECOND, no_starts_why: 'The agent answers disk_full' },
+      queue: { place: 'later', eligible_at: NOW + 60 * SECOND },
+    },
+    waits: 'host_paused',
+    words: /^The agent answers disk_full\. web1 is asked to start jobs again .* \(in 60 s\)\.$/,
+  },
+  {
     what: 'a host that failed once',
     given: {
       health: { status: 'suspect', failures: 1, cause: 'connect ECONNREFUSED', retry_at: NOW + 1_000 },

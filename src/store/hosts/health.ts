@@ -7,12 +7,13 @@
  * A change of status is told in the script that makes it, in the stream of all changes, and moves the host between
  * the groups by which hosts are counted.
  */
-import { type AgentFacts, type HostHealth, type HostStatus, UNKNOWN_HEALTH } from '../../job/host.ts';
+import type { AgentFacts, HostHealth } from '../../job/host.ts';
 import type { HostChange } from '../feed.ts';
 import type { Keys } from '../keys.ts';
-import { createClock, type Hash } from '../redis/replies.ts';
+import { createClock } from '../redis/replies.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
+import { healthIn } from './record.ts';
 
 /** The longest pause between two tries of a host that does not answer, in ms. */
 export const LONGEST_PAUSE_MS = 60_000;
@@ -118,12 +119,12 @@ return 1
 `);
 
 /**
- * KEYS 1 health ARGV 1 pause in ms
+ * KEYS 1 health ARGV 1 pause in ms 2 its field 3.. other fields and their values
  * Apart from `retry_at`, which ends when the host answers again: what the agent asked for holds all the same.
  */
 const pauseScript = defineScript(`
-local asked_until = tonumber(redis.call('HGET', KEYS[1], 'asked_until') or 0)
-redis.call('HSET', KEYS[1], 'asked_until', math.max(asked_until, clock() + ARGV[1]))
+local asked_until = tonumber(redis.call('HGET', KEYS[1], ARGV[2]) or 0)
+redis.call('HSET', KEYS[1], ARGV[2], math.max(asked_until, clock() + ARGV[1]), unpack(ARGV, 3))
 `);
 
 /** KEYS 1 health ARGV 1 fingerprint 2 "1" to replace a pinned one */
@@ -149,6 +150,7 @@ export interface HealthStore {
   contacted(name: string, facts?: AgentFacts): Promise<boolean>;
   failed(name: string, failure: HostFailure): Promise<number>;
   pause(name: string, ms: number): Promise<void>;
+  pauseStarts(name: string, ms: number, why: string): Promise<void>;
   setDraining(name: string, draining: boolean): Promise<void>;
   pin(name: string, fingerprint: string, options: { replace: boolean }): Promise<void>;
   warn(name: string, warning: string): Promise<void>;
@@ -175,7 +177,7 @@ export function createHealthStore({
 
   async function get(name: string): Promise<HostHealth> {
     const [hash, seen_at] = await Promise.all([redis.hgetall(keys.hostHealth(name)), now()]);
-    return { ...decode(hash), seen_at };
+    return { ...healthIn(hash), seen_at };
   }
 
   return {
@@ -200,7 +202,10 @@ export function createHealthStore({
       return retryAt;
     },
     async pause(name, ms) {
-      await pauseScript(redis, [keys.hostHealth(name)], [ms]);
+      await pauseScript(redis, [keys.hostHealth(name)], [ms, 'asked_until']);
+    },
+    async pauseStarts(name, ms, why) {
+      await pauseScript(redis, [keys.hostHealth(name)], [ms, 'no_starts_until', 'no_starts_why', why]);
     },
     async setDraining(name, draining) {
       const reply = await drainScript(
@@ -218,31 +223,5 @@ export function createHealthStore({
       if (warnings.includes(warning)) return;
       await redis.hset(keys.hostHealth(name), 'warnings', JSON.stringify([...warnings, warning]));
     },
-  };
-}
-
-/** Our own pause after failures, or the one that the agent asked for. */
-function later(retryAt: number | null, askedUntil: number | null): number | null {
-  return retryAt === null || askedUntil === null ? (retryAt ?? askedUntil) : Math.max(retryAt, askedUntil);
-}
-
-function decode(hash: Hash): HostHealth {
-  const number = (text: string | undefined) => (text === undefined ? null : Number(text));
-  return {
-    ...UNKNOWN_HEALTH,
-    status: (hash.status as HostStatus | undefined) ?? 'unknown',
-    cause: hash.cause ?? null,
-    remedy: hash.remedy ?? null,
-    draining: hash.draining === '1',
-    failures: number(hash.failures) ?? 0,
-    retry_at: later(number(hash.retry_at), number(hash.asked_until)),
-    last_contact_at: number(hash.last_contact_at),
-    silent_since: number(hash.silent_since),
-    silent_ms: number(hash.silent_ms) ?? 0,
-    silent_asks: number(hash.silent_asks) ?? 0,
-    revision: number(hash.revision) ?? 0,
-    pinned_fingerprint: hash.pinned_fingerprint ?? null,
-    agent: hash.agent === undefined ? null : (JSON.parse(hash.agent) as AgentFacts),
-    warnings: hash.warnings === undefined ? [] : (JSON.parse(hash.warnings) as string[]),
   };
 }

@@ -44,7 +44,7 @@ if KEYS[2] ~= KEYS[1] then
   redis.call('HDEL', KEYS[5], 'pinned_fingerprint', 'agent')
 end
 -- What was changed may have mended it: it is tried at once.
-if ARGV[4] == '1' then redis.call('HDEL', KEYS[5], 'retry_at', 'asked_until') end
+if ARGV[4] == '1' then redis.call('HDEL', KEYS[5], 'retry_at', 'asked_until', 'no_starts_until') end
 redis.call('SET', KEYS[3], ARGV[3])
 redis.call('SET', KEYS[1], ARGV[2])
 redis.call('ZADD', KEYS[4], 0, ARGV[3])

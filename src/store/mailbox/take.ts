@@ -97,8 +97,9 @@ for _, place in ipairs(due) do line_up(place) end
 local said = redis.call('HMGET', KEYS[3], 'count', 'limit')
 local count = tonumber(said[1] or 0)
 
-local health = redis.call('HMGET', KEYS[6], 'retry_at', 'draining', 'status', 'revision', 'asked_until')
-local paused = math.max(tonumber(health[1] or 0), tonumber(health[5] or 0))
+local health = redis.call('HMGET', KEYS[6], 'retry_at', 'draining', 'status', 'revision', 'asked_until',
+  'no_starts_until')
+local paused = math.max(tonumber(health[1] or 0), tonumber(health[5] or 0), tonumber(health[6] or 0))
 local revision = tonumber(health[4] or 0)
 local max = tonumber(ARGV[2])
 local most = tonumber(ARGV[7])

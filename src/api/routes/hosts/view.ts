@@ -1,6 +1,6 @@
 /** A host as callers see it: its settings and what is known of it; never its token, sealed or not. */
 import Type, { type Static } from 'typebox';
-import { CIRCUITS, type Circuit, circuitOf } from '../../../job/circuit.ts';
+import { CIRCUITS, type Circuit, causeOf, circuitOf } from '../../../job/circuit.ts';
 import type { HostConfig, HostHealth } from '../../../job/host.ts';
 import { HOST_STATUSES } from '../../../job/host.ts';
 import { timestamp } from '../../../protocol/job-view.ts';
@@ -56,11 +56,14 @@ export const HostView = Type.Object({
         type: 'string',
         enum: [...CIRCUITS],
         description:
-          '`closed`: its limits hold; `paused`: it has asked for a pause (429, 503); `probation`: one request at a ' +
-          'time; `open`: none until `retry_at`.',
+          '`closed`: its limits hold; `paused`: it has asked for a pause (429, 503) until `retry_at`, or takes no new ' +
+          'job until `no_starts_until`; `probation`: one request at a time; `open`: none until `retry_at`.',
       }),
       failures: Type.Integer({ description: 'Failed requests in a row.' }),
       retry_at: text('Nothing is asked of it before then, but for one try. RFC 3339, UTC.'),
+      no_starts_until: text(
+        'Nothing new is started there before then: its agent refused a start and asked to wait. RFC 3339, UTC.',
+      ),
       silent_since: text('Since when it has not answered. RFC 3339, UTC.'),
     },
     { description: 'How failures hold requests back.' },
@@ -95,12 +98,13 @@ export function hostView(
     allowed_users: host.allowed_users,
     launcher: host.launcher,
     status: health.draining ? 'draining' : health.status,
-    cause: health.cause,
+    cause: causeOf(health),
     remedy: health.remedy,
     circuit: {
       state: circuitOf(health),
       failures: health.failures,
       retry_at: timestamp(health.retry_at),
+      no_starts_until: timestamp(health.no_starts_until),
       silent_since: timestamp(health.silent_since),
     },
     pinned_fingerprint: health.pinned_fingerprint,
