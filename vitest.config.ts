@@ -8,8 +8,8 @@ export default defineConfig({
     // Real servers and real processes: a file is slow to start on a busy machine, not wrong.
     testTimeout: 60_000,
     hookTimeout: 90_000,
-    // Files that kill processes and measure deadlines disturb each other beyond two at a time.
-    maxWorkers: 2,
+    // Most of a file is waiting. Those that kill processes and measure deadlines disturb each other beyond a few at a time.
+    maxWorkers: 3,
     // `.ci/run` wants to say at its end what failed.
     ...(process.env.SLUICE_CI_REPORTS && { reporters: ['default', './script/ci-reporter.ts'] }),
   },
