@@ -1,6 +1,9 @@
 /** Adopting jobs that were started on agents of each Base generation by somebody else. */
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { parseRedisUrl } from '../../src/config/redis-url.ts';
+import { createApiKeyStore } from '../../src/store/api-keys.ts';
+import { createKeys } from '../../src/store/keys.ts';
+import { connectForBlocking } from '../../src/store/redis.ts';
 import { createBaseClient } from '../helpers/base-agent.client.ts';
 import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
 import { type GatewayParts, startGatewayParts } from '../helpers/gateway-parts.ts';
@@ -107,6 +110,33 @@ it('a job of a host that does not answer is unreachable, and takes its true stat
   expect(body.unreachable_since).not.toBeNull();
   agent.mend();
   expect(await endOf(body.id)).toMatchObject({ state: 'succeeded' });
+});
+
+it('gives nobody a job of another caller, nor one of a user that the key may not be', async () => {
+  const { body: own } = await gateway.call('POST', '/v1/jobs', { target_server: 'C', command: 'sleep 1' });
+  const { body: running } = await until(
+    async () => {
+      const reply = await gateway.call('GET', `/v1/jobs/${own.id}`);
+      return reply.body.agent_job_id !== null && reply;
+    },
+    { timeoutMs: 10_000, what: 'its start' },
+  );
+  const theirs = await adopt('C', String(running.agent_job_id));
+  expect([theirs.status, theirs.body.code]).toEqual([404, 'agent_job_unknown']);
+  const id = await startedByOthers('C', 'sleep 1');
+  const redisUrl = parseRedisUrl(redis.url);
+  const client = connectForBlocking(redisUrl, 'test');
+  await client.connect();
+  const apiKeys = createApiKeyStore({ redis: client, keys: createKeys('{sluice}'), sealer: gateway.sealer });
+  const grants = { scopes: ['jobs:submit' as const], hosts: ['*'], users: ['nobody'] };
+  const { token } = await apiKeys.createKey('limited', grants);
+  client.disconnect();
+  const refused = await gateway.callAs(token)('POST', '/v1/jobs:adopt', {
+    target_server: 'C',
+    agent_job_id: id,
+    job_user: 'nobody',
+  });
+  expect([refused.status, refused.body.code]).toEqual([403, 'forbidden']);
 });
 
 it('a host that asks to wait answers: the caller is told when to ask again, and nothing is taken over', async () => {

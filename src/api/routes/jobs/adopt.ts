@@ -31,6 +31,9 @@ export interface AdoptDeps extends CallbackDeps {
   sealer: Pick<Sealer, 'seal'>;
 }
 
+/** A job of a gateway's: it is followed by its own record, which says who may see it. */
+const LAUNCH_TOKEN = /^job_[0-9A-Z]{26}-\d+$/;
+
 /** Of a job that is not started by us. */
 const NO_START = {
   command: '',
@@ -54,7 +57,8 @@ export function adoptRoute(app: Api, deps: AdoptDeps): void {
         description:
           'Asks the agent about `agent_job_id` and follows the job from here on like any other, but without a ' +
           'command of its own. The same host and id once more answer with the same job. 404 `agent_job_unknown` ' +
-          'where the agent knows no such job; a job of a host that does not answer is `unreachable`.',
+          'where the agent knows no such job, or it is one of a gateway; a job of a host that does not answer is ' +
+          '`unreachable`. The key must be granted the own user of the agent (null), whoever the job runs as.',
         body: AdoptBody,
         response: { 200: JobView, 202: JobView },
       },
@@ -69,6 +73,9 @@ export function adoptRoute(app: Api, deps: AdoptDeps): void {
         if (!seen) throw targetUnknown(target);
         const { host, print } = seen;
         checkGrants(caller, host, body.job_user ?? null);
+        // Whose it is only its host knows, and does not say: with it come its output, and its end by a cancel.
+        checkGrants(caller, host, null);
+        if (LAUNCH_TOKEN.test(agent_job_id)) throw unknown(host, agent_job_id);
         await checkCallback(deps, body.callback_url ?? null, caller.name);
         const known = await jobs.findAdopted(caller.name, host.name, agent_job_id);
         const adopted =
@@ -94,8 +101,7 @@ export function adoptRoute(app: Api, deps: AdoptDeps): void {
     const report = await ask(host, job);
     if (report === null) return { ...job, state: 'unreachable', unreachable_since: await jobs.now() };
     if (report.kind !== 'unknown') return job;
-    const detail = `the agent of ${host.name} knows no job ${job.agent_job_id}`;
-    throw new SluiceError('agent_job_unknown', detail, { fields: { field: 'agent_job_id' } });
+    throw unknown(host, job.agent_job_id);
   }
 
   /** @returns what the host says; null where it says nothing */
@@ -111,4 +117,9 @@ export function adoptRoute(app: Api, deps: AdoptDeps): void {
       return null;
     }
   }
+}
+
+function unknown(host: HostConfig, agentJobId: string): SluiceError {
+  const detail = `the agent of ${host.name} knows no job ${agentJobId} that others have started`;
+  return new SluiceError('agent_job_unknown', detail, { fields: { field: 'agent_job_id' } });
 }
