@@ -9,7 +9,7 @@ import type { Keys } from '../keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
 import { ORDER_LUA } from './order.ts';
-import { idAt, PLACES_LUA } from './places.ts';
+import { HELD_AT, idAt, PLACES_LUA } from './places.ts';
 
 /** The limits under which a host's jobs are started. */
 export type StartLimits = Pick<HostConfig, 'max_requests' | 'max_jobs'> & {
@@ -155,7 +155,8 @@ while true do
   if score >= 0 then jobs_left = jobs_left - 1 end
 end
 
-local ready, later = redis.call('ZCARD', KEYS[2]), redis.call('ZCARD', KEYS[1])
+-- Without those that wait for another job's end: whatever becomes of this host, they may not start.
+local ready, later = redis.call('ZCARD', KEYS[2]), redis.call('ZCOUNT', KEYS[1], '-inf', '(${HELD_AT}')
 if ready + later == 0 then
   redis.call('DEL', KEYS[3])
 elseif limit ~= (said[2] or '') then
