@@ -48,14 +48,16 @@ export function nextAttempt(
   const { state, change } = ended;
   const seen = { ...job, ...change };
   const own = Object.fromEntries(OWN_FIELDS.map((field) => [field, seen[field]]));
-  const kept = { ...own, state, outcome: change.outcome } as EndedAttempt;
+  const kept = { ...own, state, outcome: change.outcome, next_from: follows.eligible_at } as EndedAttempt;
   return { ...NOT_BEGUN, ...follows, attempt: job.attempt + 1, attempts: [...job.attempts, kept] };
 }
 
 /** The job as it stood at the end of an earlier attempt; the job itself for the present one. */
 export function asOfAttempt(job: Job, attempt: number): Job {
   const ended = job.attempts.find((one) => one.attempt === attempt);
-  return ended ? { ...job, ...ended } : job;
+  if (!ended) return job;
+  const { next_from, ...seen } = ended;
+  return { ...job, ...seen };
 }
 
 /** Whether it has ended an attempt and has not begun the next one. */

@@ -124,6 +124,8 @@ export interface EndedAttempt extends Pick<JobProgress, OfAttempt> {
   /** What the job would have become if it had been the last one. */
   state: OverState;
   outcome: Outcome;
+  /** From when the one after it may start; records of earlier versions do not say. */
+  next_from?: number;
 }
 
 /** A record before its acceptance. */

@@ -25,7 +25,8 @@ export const OVER = ['succeeded', 'failed', 'timed_out', 'canceled', 'expired', 
 export type OverState = (typeof OVER)[number];
 
 export const MOVES = {
-  queued: ['dispatching', 'canceled', 'expired', 'failed'],
+  // To `timed_out` and `lost`: as its last attempt, where a further one does not start in time.
+  queued: ['dispatching', 'failed', 'timed_out', 'canceled', 'expired', 'lost'],
   dispatching: [
     'queued',
     'running',

@@ -3,6 +3,7 @@ import Type, { type Static } from 'typebox';
 import { CIRCUITS, causeOf, circuitOf } from '../job/circuit.ts';
 import { burstOf, HOST_STATUSES } from '../job/host.ts';
 import type { Job } from '../job/record.ts';
+import { startBy } from '../job/start-deadline.ts';
 import { isOver, STATES } from '../job/states.ts';
 import {
   lostFrom,
@@ -92,7 +93,7 @@ export const Explanation = Type.Object(
     limits: orNull(LimitsView),
     circuit: orNull(CircuitView),
     next_look_at: time("When its host's queue is looked at next, or its host asked about it."),
-    start_deadline_at: time('It expires if it has not started by then.'),
+    start_deadline_at: time('If it has not started by then it expires, or ends as its last attempt did.'),
     lost_at_earliest: time('If its host stays silent, it is given up as lost then.'),
   },
   { description: 'Why a job is where it is.' },
@@ -120,7 +121,7 @@ export function explanationOf(job: Job, standing: Standing): Explanation {
     limits: concerned && host ? limitsOf(host, standing) : null,
     circuit: concerned && host ? circuitView(standing) : null,
     next_look_at: timestamp(startsYet ? queue.look_at : job.next_poll_at),
-    start_deadline_at: timestamp(startsYet && job.attempt <= 1 ? startDeadline(job) : null),
+    start_deadline_at: timestamp(startsYet ? startBy(job) : null),
     lost_at_earliest: timestamp(lostFrom(job, standing)),
   };
 }
@@ -161,8 +162,4 @@ function circuitView({ health }: Standing): Static<typeof CircuitView> {
     no_starts_until: timestamp(no_starts_until),
     silent_since: timestamp(silent_since),
   };
-}
-
-function startDeadline({ created_at, start_deadline_seconds }: Job): number {
-  return created_at + start_deadline_seconds * 1_000;
 }

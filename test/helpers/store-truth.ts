@@ -4,6 +4,7 @@
  * moment, so it may be asked while others write.
  */
 import type { Job } from '../../src/job/record.ts';
+import { startBy } from '../../src/job/start-deadline.ts';
 import { isOver, STATES, type State } from '../../src/job/states.ts';
 import { decodeJob } from '../../src/store/jobs/codec.ts';
 import { idAt, placeOf } from '../../src/store/mailbox/places.ts';
@@ -107,7 +108,7 @@ function wrongAbout(contents: Contents, keys: Stores['keys'], job: Job): string[
   mustBe(keys.jobsByHost(host), true);
   mustBe(keys.activeJobs(host), ACTIVE.includes(state));
   mustBe(keys.expiring, isOver(state));
-  mustBe(keys.deadlines, state === 'queued' && job.attempt <= 1);
+  mustBe(keys.deadlines, state === 'queued' && startBy(job) !== null);
   if (state !== 'lost') mustBe(keys.followed(host), ASKED_ABOUT.includes(state));
   return wrong;
 }

@@ -145,7 +145,7 @@ describe('transition', () => {
     expect(await stores.redis.zscore(stores.keys.hostsFollowed, 'p')).toBeNull();
   });
 
-  it('keeps a start deadline for just as long as the job waits for its first start', async () => {
+  it('keeps a start deadline for just as long as the job waits for a start that has one', async () => {
     const deadlineOf = (id: string) => stores.redis.zscore(stores.keys.deadlines, id);
     const job = await accept({ start_deadline_seconds: 60 });
     const by = String(job.created_at + 60_000);

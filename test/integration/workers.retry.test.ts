@@ -94,6 +94,29 @@ describe.each(['full', 'launcher'])('a command that fails, with `retry`, on a ho
     expect(await readFile(log(), 'utf8')).toBe(`${id}-1\n`);
   });
 
+  it('ends as its last attempt ended where the next one does not start in time', async () => {
+    const { id } = await stores.submit(
+      newJob({ host, command: command(9), retry: LATER, start_deadline_seconds: 600 }),
+    );
+    const waiting = await waitsAgain(id);
+    const by = await stores.redis.zscore(stores.keys.deadlines, id);
+    expect(Number(by)).toBe(Number(waiting.attempts[0]?.next_from) + 600_000);
+    // As long ago as its pause and its deadline take together.
+    const attempts = waiting.attempts.map((one) => ({ ...one, next_from: Date.now() - 601_000 }));
+    await stores.jobs.note(waiting, { attempts });
+    await stores.redis.zadd(stores.keys.deadlines, Date.now() - 1_000, id);
+    const job = await endOf(stores, id);
+    expect(job).toMatchObject({
+      ...{ state: 'failed', attempt: 1, attempts: [], agent_job_id: waiting.attempts[0]?.agent_job_id },
+      outcome: { kind: 'exit', return_code: 3 },
+      ended_at: waiting.attempts[0]?.ended_at,
+    });
+    expect((await stores.jobs.events(id)).at(-1)?.why).toContain('attempt 2 was not started within 600 s');
+    expect(await outputOf(id)).toBe('attempt 1\n');
+    expect(await stores.redis.zscore(stores.keys.deadlines, id)).toBeNull();
+    expect(await readFile(log(), 'utf8')).toBe(`${id}-1\n`);
+  });
+
   it('is not started again after a cancel, though its cause is in `on`', async () => {
     const trap = 'trap "exit 3" TERM; echo ready; while :; do sleep 0.1; done';
     const { id } = await stores.submit(

@@ -6,6 +6,7 @@ import { randomUUID } from 'node:crypto';
 import type { Change } from '../../job/move.ts';
 import { isProvenOver } from '../../job/proven-over.ts';
 import { type Job, launchToken } from '../../job/record.ts';
+import { startBy } from '../../job/start-deadline.ts';
 import { isOver, type State } from '../../job/states.ts';
 import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
@@ -96,7 +97,7 @@ elseif p.was_active and redis.call('ZREM', KEYS[16], p.id) == 1 then
     freed = 1
   end
 end
--- Only what waits for its first start can miss its deadline; anything else would crowd out what can.
+-- Only what waits for a start can miss its deadline; anything else would crowd out what can.
 if p.deadline then
   redis.call('ZADD', KEYS[8], p.deadline, p.id)
 elseif seen[1] == 'queued' then
@@ -207,7 +208,7 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     set,
     del,
     eligible_at: eligible_at ?? 0,
-    deadline: to === 'queued' && (change.attempt ?? job.attempt) <= 1 && startDeadline(job),
+    deadline: to === 'queued' && (startBy({ ...job, ...progress }) ?? false),
     next_poll_at: next_poll_at ?? false,
     over: isOver(to),
     proven_over: isProvenOver({
@@ -221,8 +222,4 @@ function instructions(job: Job, from: readonly State[], to: State, change: Chang
     truncated: output?.truncated ? 1 : 0,
     channel,
   };
-}
-
-function startDeadline({ created_at, start_deadline_seconds }: Job): number {
-  return created_at + start_deadline_seconds * 1_000;
 }
