@@ -16,6 +16,7 @@ import { createDeadline } from './dispatch/deadline.ts';
 import { createDrain } from './dispatch/drain.ts';
 import type { Effort } from './dispatch/effort.ts';
 import { createStartFailure } from './dispatch/failure.ts';
+import { createPutBack } from './dispatch/put-back.ts';
 import { createStart } from './dispatch/start.ts';
 import { createKeepFromStarting } from './dispatch/tombstone.ts';
 
@@ -39,8 +40,11 @@ export function createDispatch(deps: {
   const { jobs, mailbox, agents, contact, commit, inSlot, effort, feed, queues, sealer, log } = deps;
   const { wake, isCrowded } = queues;
   const keepFromStarting = createKeepFromStarting({ agents, contact, commit });
+  const putBack = createPutBack({ jobs });
   const deadline = createDeadline({ jobs, keepFromStarting });
-  const startFailed = createStartFailure({ jobs, agents, contact, commit, keepFromStarting, log });
+  const startFailed = createStartFailure({
+    ...{ jobs, agents, contact, commit, keepFromStarting, putBack, log },
+  });
   const openEnv = (job: Job) => {
     const text = job.sealed_env === null ? '{}' : sealer.open(job.sealed_env, envPlace(job.id));
     return { env: {}, secret_env: {}, ...JSON.parse(text) };
@@ -50,7 +54,7 @@ export function createDispatch(deps: {
     start: (...order) => effort.aside(() => agents.start(...order)),
   };
   const start = createStart({
-    commitStart: createCommitStart(deps),
+    commitStart: createCommitStart({ jobs, putBack, replicated: deps.replicated }),
     ...{ jobs, contact, openEnv, commit, wake, deadline, startFailed, log },
     agents: patient,
   });

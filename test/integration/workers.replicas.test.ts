@@ -10,7 +10,7 @@ import { withClient } from '../helpers/redis-process.ts';
 import { type ReplicatedRedis, startReplicatedRedis } from '../helpers/redis-replica.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 import { until } from '../helpers/until.ts';
-import { endOf, runToEnd, startTestWorkers } from '../helpers/workers.ts';
+import { endOf, runToEnd, startTestWorkers, stateOf } from '../helpers/workers.ts';
 
 let redis: ReplicatedRedis;
 let stores: Stores;
@@ -67,4 +67,17 @@ it('while the replica is missing nothing is started, and each job is started onc
     expect(ended).toMatchObject({ state: 'failed', attempt: 1, outcome: { return_code: 3 + i } });
   }
   for (const command of commands) expect(agent.startsOf(command)).toBe(1);
+});
+
+it('a cancel while the replica is waited for ends the job: nothing was sent', async () => {
+  await runToEnd(stores, { host: 'plain', command: 'true' });
+  await redis.replica.kill('SIGSTOP');
+  const { id } = await stores.submit(newJob({ host: 'plain', command: 'echo canceled' }));
+  await stateOf(stores, id, 'dispatching');
+  await stores.cancel(id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
+  const job = await endOf(stores, id, 40_000);
+  expect(job).toMatchObject({ state: 'canceled', started_at: null, outcome: { proof: null } });
+  await redis.replica.kill('SIGCONT');
+  await runToEnd(stores, { host: 'plain', command: 'true' });
+  expect(agent.startsOf('echo canceled')).toBe(0);
 });

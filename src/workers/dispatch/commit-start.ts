@@ -11,6 +11,7 @@ import type { Change } from '../../job/move.ts';
 import type { Job } from '../../job/record.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Acknowledged } from '../../store/redis/acknowledging.ts';
+import type { PutBack } from './put-back.ts';
 
 /** @returns the job, `dispatching`; else nothing may be sent, and when to look again (null: somebody else moved it) */
 export type CommitStart = (job: Job, change: Change) => Promise<Job | { againInMs: number | null }>;
@@ -25,11 +26,12 @@ export interface ReplicatedStarts {
 const LATER_MS = 2_000;
 
 export function createCommitStart(deps: {
-  jobs: Pick<JobStore, 'transition' | 'now'>;
+  jobs: Pick<JobStore, 'transition'>;
+  putBack: PutBack;
   /** Null: no replicas are asked for. */
   replicated: ReplicatedStarts | null;
 }): CommitStart {
-  const { jobs, replicated } = deps;
+  const { jobs, putBack, replicated } = deps;
   if (replicated === null) return async (job, change) => (await begin(jobs, job, change)) || NOT_OURS;
   const { acknowledged } = replicated;
 
@@ -41,18 +43,14 @@ export function createCommitStart(deps: {
       });
     } catch (error) {
       if (!hasCode(error, 'not_acknowledged')) throw error;
-      return begun ? putBack(begun) : { againInMs: begun === undefined ? LATER_MS : null };
+      return begun ? nothingSent(begun) : { againInMs: begun === undefined ? LATER_MS : null };
     }
     return begun || NOT_OURS;
   };
 
   /** It reads `dispatching`, and nothing was sent: left so, a Base agent would be asked about a start it never got. */
-  async function putBack(job: Job): Promise<{ againInMs: number | null }> {
-    const isBack = await jobs.transition(job, 'dispatching', 'queued', {
-      eligible_at: (await jobs.now()) + LATER_MS,
-      dispatched_at: null,
-      why: 'nothing was sent: replicas of the store are missing',
-    });
+  async function nothingSent(job: Job): Promise<{ againInMs: number | null }> {
+    const isBack = await putBack(job, LATER_MS, 'nothing was sent: replicas of the store are missing');
     // Not there any more: a failover has brought back what was before, and its place with it or not.
     return { againInMs: isBack ? null : LATER_MS };
   }

@@ -16,6 +16,7 @@ import { MAX_ATTEMPTS } from '../../job/retry.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { PutBack } from './put-back.ts';
 import type { KeepFromStarting } from './tombstone.ts';
 
 /** The pause before the same start is sent again after a lost reply, in ms. */
@@ -50,9 +51,10 @@ export function createStartFailure(deps: {
   contact: Pick<Contact, 'attempt' | 'facts'>;
   commit: Commit;
   keepFromStarting: KeepFromStarting;
+  putBack: PutBack;
   log: Logger;
 }): StartFailure {
-  const { jobs, agents, contact, commit, keepFromStarting, log } = deps;
+  const { jobs, agents, contact, commit, keepFromStarting, putBack, log } = deps;
 
   async function onFirst(target: Target, job: Job, error: SluiceError): Promise<Next> {
     switch (error.code) {
@@ -75,18 +77,7 @@ export function createStartFailure(deps: {
   }
 
   async function requeue(job: Job, inMs: number, error: SluiceError): Promise<Next> {
-    const now = await jobs.now();
-    const requeued = await jobs.transition(job, 'dispatching', 'queued', {
-      eligible_at: now + inMs,
-      dispatched_at: null,
-      why: `nothing was started: ${error.message}`,
-    });
-    // A cancel came in between. What agents of other kinds are asked about it, a plain Base agent cannot tell.
-    if (!requeued && job.started_by === 'base') {
-      const message = 'canceled before it was started';
-      const change = { outcome: outcome('canceled', { message }), ended_at: now, why: message };
-      await jobs.transition(job, 'canceling', 'canceled', change);
-    }
+    await putBack(job, inMs, `nothing was started: ${error.message}`);
     return { againInMs: null };
   }
 
