@@ -15,6 +15,8 @@ export interface Report {
   passed: number;
   /** A suite that failed in its hooks is one of them, however many tests it kept from running. */
   failures: { name: string; lines: string[] }[];
+  /** Tests that failed, and passed when they were tried again. */
+  repeated: string[];
   /** Files that had begun and not ended. */
   running: string[];
 }
@@ -24,6 +26,7 @@ const MAX_LINES = 8;
 export default class CiReporter implements Reporter {
   #passed = 0;
   #failures: Report['failures'] = [];
+  #repeated: string[] = [];
   #running = new Set<string>();
 
   onTestModuleStart(module: TestModule): void {
@@ -34,6 +37,7 @@ export default class CiReporter implements Reporter {
   onTestCaseResult(test: TestCase): void {
     const { state, errors } = test.result();
     if (state === 'passed') this.#passed++;
+    if (test.diagnostic()?.flaky) this.#repeated.push(`${test.module.relativeModuleId} > ${test.fullName}`);
     if (state === 'failed') this.#fail(`${test.module.relativeModuleId} > ${test.fullName}`, errors);
   }
 
@@ -64,7 +68,12 @@ export default class CiReporter implements Reporter {
     const directory = process.env.SLUICE_CI_REPORTS;
     if (!directory) return;
     mkdirSync(directory, { recursive: true });
-    const report: Report = { passed: this.#passed, failures: this.#failures, running: [...this.#running] };
+    const report: Report = {
+      passed: this.#passed,
+      failures: this.#failures,
+      repeated: this.#repeated,
+      running: [...this.#running],
+    };
     writeFileSync(join(directory, `${process.pid}.json`), JSON.stringify(report));
   }
 }

@@ -19,6 +19,7 @@ const TOLD_IN_FULL = 12;
 const [directory = '', ...steps] = process.argv.slice(2);
 let passed = 0;
 const failures: Report['failures'] = [];
+const repeated: string[] = [];
 const broken: string[] = [];
 
 for (const argument of steps) {
@@ -27,6 +28,7 @@ for (const argument of steps) {
   const found = reports.flatMap((report) => report.failures);
   passed += reports.reduce((sum, report) => sum + report.passed, 0);
   failures.push(...found);
+  repeated.push(...reports.flatMap((report) => report.repeated));
   if (parts !== '') broken.push(`${step}: ${parts.replaceAll(',', ', ')}`);
   for (const part of parts.split(',').filter((name) => name !== '')) {
     const isTold = /^(vitest|agent-bundle|exit code)/.test(part) && found.length > 0;
@@ -34,6 +36,10 @@ for (const argument of steps) {
   }
 }
 
+if (repeated.length > 0) {
+  console.log('\nWhat failed once, and passed when it was tried again:');
+  for (const name of repeated) console.log(`- ${name}`);
+}
 if (failures.length > 0) {
   console.log(`\nWhat failed, in ${broken.join('; ') || 'tests'}:`);
   for (const [i, { name, lines }] of failures.entries()) {

@@ -10,7 +10,7 @@ const MAX_LINES = 12;
 
 /** @param directory where the report goes */
 export function writeCiReport(directory: string, results: readonly RunResult[]): void {
-  const report: Report = { passed: 0, failures: [], running: [] };
+  const report: Report = { passed: 0, failures: [], repeated: [], running: [] };
   for (const result of results) {
     for (const promise of PROMISES) {
       const found = result.breaches.filter((breach) => breach.promise === promise);
