@@ -118,7 +118,10 @@ export const SubmitBody = Type.Object(
         description: 'How long an attempt may run, in seconds from its start on the host; null: no limit.',
       }),
     ),
-    start_deadline_seconds: seconds(604_800, 'Not started so many seconds on: `expired`; of a further attempt, the end of the one before.'),
+    start_deadline_seconds: seconds(
+      604_800,
+      'Not started so many seconds on: `expired`; of a further attempt, the end of the one before.',
+    ),
     lost_after_seconds: seconds(86_400, 'Silent for so many seconds: `lost`.'),
     poll_interval: Type.Integer({
       minimum: 1,
