@@ -1,7 +1,7 @@
 /**
  * Outages of Redis in a program's log: away, full, read-only, unable to write to its disk. Everything that is tried
- * meanwhile fails, many times a second, and says nothing new: so one line tells that it began, and one that it is over,
- * with how long it took. In between such failures are told at level `debug` only; all others as ever.
+ * meanwhile fails, many times a second, and says nothing new: so one line tells that it began (one more what Redis itself
+ * says, where connections broke first), and one that it is over, with how long it took. In between such failures are told at level `debug` only; all others as ever.
  *
  * An outage is over when a write goes through, and not before: a Redis that is full answers all reads.
  */
@@ -28,7 +28,7 @@ export function createOutages(deps: {
   log: Logger;
 }): Outages {
   const { redis, key, log } = deps;
-  let outage: { since: number; failures: number } | null = null;
+  let outage: { since: number; failures: number; isExplained: boolean } | null = null;
   let timer: NodeJS.Timeout | undefined;
   let closed = false;
 
@@ -38,9 +38,13 @@ export function createOutages(deps: {
     if (trouble === null) return false;
     // What fails once its connections are being closed is no outage, and would be asked about for ever.
     if (outage === null && !closed) {
-      outage = { since: performance.now(), failures: 0 };
+      outage = { since: performance.now(), failures: 0, isExplained: trouble === 'refused' };
       log.error({ trouble, reason }, 'redis.outage');
       timer = setTimeout(probe, PROBE_EVERY_MS).unref();
+    } else if (outage?.isExplained === false && trouble === 'refused') {
+      // It began with connections that broke; this is what Redis itself says, such as a wrong password.
+      outage.isExplained = true;
+      log.error({ trouble, reason }, 'redis.outage');
     }
     if (outage) outage.failures += 1;
     return true;
