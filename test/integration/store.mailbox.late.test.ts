@@ -21,7 +21,9 @@ afterAll(async () => {
   await redis?.stop();
 });
 beforeEach(async () => {
-  await stores.redis.flushall();
+  // Its own only: there may be another gateway on this Redis.
+  const own = await stores.redis.keys(`${stores.keys.prefix}:*`);
+  if (own.length > 0) await stores.redis.del(...own);
   await stores.redis.hset(stores.keys.hostHealth('h'), 'status', 'up');
 });
 
