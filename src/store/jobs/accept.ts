@@ -174,6 +174,6 @@ export async function accept(
  */
 async function isDone(redis: Redis, keys: Keys, id: string): Promise<boolean> {
   const job = await getOne(redis, keys, id);
-  if (!job || !isOver(job.state)) return !job;
-  return job.state !== 'lost' || isProvenOver(job);
+  if (!job) return true;
+  return job.state === 'lost' ? isProvenOver(job) : isOver(job.state);
 }
