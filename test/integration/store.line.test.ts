@@ -139,6 +139,17 @@ describe('replace', () => {
     expect(event?.why).toBe(`replaces ${first.id}`);
   });
 
+  it('keeps nobody looking at the host where the new one waits', async () => {
+    const first = await accepted('attach', { host: 'elsewhere' });
+    await run(first.id);
+    await replace();
+    expect(await stores.mailbox.take('h', LIMITS, TAKE)).toMatchObject({
+      claims: [],
+      waiting: 0,
+      lookInMs: null,
+    });
+  });
+
   it('of one that runs cancels it, and the new one waits, on another host too, until that is proven', async () => {
     const first = await accepted('attach', { host: 'elsewhere' });
     await run(first.id);
