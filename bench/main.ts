@@ -11,6 +11,7 @@ const SCENARIOS: Record<string, () => Promise<Scenario>> = {
   'end-to-end': () => import('./end-to-end.ts'),
   fairness: () => import('./fairness.ts'),
   fleet: () => import('./fleet.ts'),
+  folding: () => import('./folding.ts'),
   latency: () => import('./latency.ts'),
   recovery: () => import('./recovery.ts'),
   waiting: () => import('./waiting.ts'),
