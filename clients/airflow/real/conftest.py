@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pwd
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +17,8 @@ CLIENT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(CLIENT / "tests"))
 
 from airflow import __version__ as airflow_version  # noqa: E402
+from databases import database  # noqa: E402
+from door import Door  # noqa: E402
 from gateway import GatewayForTests  # noqa: E402
 from real_airflow import RealAirflow  # noqa: E402
 
@@ -22,6 +26,8 @@ MAJOR = int(airflow_version.split(".")[0])
 EXAMPLES = CLIENT / "example_dags"
 #: How long anything may take on a machine that is busy with other things, in seconds.
 PATIENCE = 240
+ETL = "id -un; sleep 3; echo etl done\n"
+MADE_HERE = "made by the tests of the Airflow client"
 
 
 @pytest.fixture(scope="session")
@@ -31,30 +37,45 @@ def gateway() -> Iterator[GatewayForTests]:
 
 
 @pytest.fixture(scope="session")
-def etl() -> Iterator[None]:
-    """The user and the script that the DAGs name."""
-    if os.geteuid() != 0:
-        pytest.skip("needs root: the DAGs run a job as testuser")
-    try:
-        pwd.getpwnam("testuser")
-        made = False
-    except KeyError:
-        subprocess.run(["useradd", "--create-home", "--shell", "/bin/bash", "testuser"], check=True)
-        made = True
-    script = Path(pwd.getpwnam("testuser").pw_dir) / "run_etl.sh"
-    assert made or not script.exists(), f"{script} is not the tests' own"
-    script.write_text("id -un; sleep 3; echo etl done\n")
-    script.chmod(0o755)
-    yield
-    script.unlink()
-    if made:
-        subprocess.run(["userdel", "--remove", "testuser"], check=True)
+def door(gateway: GatewayForTests) -> Iterator[Door]:
+    with Door(gateway.url) as standing:
+        yield standing
 
 
 @pytest.fixture(scope="session")
-def airflow(gateway: GatewayForTests, etl: None) -> Iterator[RealAirflow]:
+def etl() -> Iterator[None]:
+    """The user and the script that the DAGs name. Runs at the same time share them, and the last one removes them."""
+    if os.geteuid() != 0:
+        pytest.skip("needs root: the DAGs run a job as testuser")
+    with (Path(tempfile.gettempdir()) / "sluice-airflow-testuser.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        subprocess.run(
+            ["useradd", "--create-home", "--shell", "/bin/bash", "--comment", MADE_HERE, "testuser"], check=False
+        )
+        user = pwd.getpwnam("testuser")
+        script = Path(user.pw_dir) / "run_etl.sh"
+        assert not script.exists() or script.read_text() == ETL, f"{script} is not the tests' own"
+        script.write_text(ETL)
+        script.chmod(0o755)
+        yield
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return
+        script.unlink()
+        # Also one that a killed run has left behind.
+        if user.pw_gecos == MADE_HERE:
+            subprocess.run(["userdel", "--remove", "testuser"], check=True)
+
+
+@pytest.fixture(scope="session")
+def airflow(gateway: GatewayForTests, door: Door, etl: None) -> Iterator[RealAirflow]:
     folders = [EXAMPLES / "schedule", Path(__file__).parent / "dags", *([EXAMPLES / "airflow2"] if MAJOR == 2 else [])]
-    with RealAirflow(MAJOR, folders, {"AIRFLOW_CONN_AGENT_DEFAULT": gateway.connection()}) as running:
+    connections = {
+        "AIRFLOW_CONN_AGENT_DEFAULT": gateway.connection(),
+        "AIRFLOW_CONN_AGENT_BEHIND_DOOR": gateway.connection(gateway_url=door.url),
+    }
+    with database() as its_database, RealAirflow(MAJOR, its_database, folders, connections) as running:
         yield running
 
 

@@ -1,6 +1,6 @@
 """
-A real Airflow on loopback: SQLite, scheduler, triggerer, and on 3 the API server and the DAG processor, each a process
-of its own, in a home that is removed at the end. What it knows is read from its database and its log files.
+A real Airflow on loopback: scheduler, triggerer, and on 3 the API server and the DAG processor, each a process of its
+own, in a home that is removed at the end. What it knows is read from its database and its log files.
 
 Airflow is the one whose Python runs this; the client is the single file (``SLUICE_CLIENT=file``) in the plugins folder,
 or the package, where ``SLUICE_PACKAGE`` says it is installed, else its sources.
@@ -12,7 +12,6 @@ import json
 import os
 import shutil
 import signal
-import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -21,6 +20,8 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import psutil
+from databases import Database
 from gateway import free_port, until
 
 CLIENT = Path(__file__).resolve().parents[1]
@@ -31,8 +32,9 @@ BIN = Path(sys.executable).parent
 class RealAirflow:
     """For ``with``. :param major: 2 or 3 :param settings: further environment variables"""
 
-    def __init__(self, major: int, dag_folders: list[Path], settings: dict[str, str]) -> None:
+    def __init__(self, major: int, database: Database, dag_folders: list[Path], settings: dict[str, str]) -> None:
         self.major = major
+        self._database = database
         self.home = Path(tempfile.mkdtemp(prefix="sluice-airflow-real-"))
         self.port = free_port()
         self.url = f"http://127.0.0.1:{self.port}"
@@ -40,11 +42,13 @@ class RealAirflow:
         for folder in dag_folders:
             shutil.copytree(folder, self.home / "dags", dirs_exist_ok=True)
         (self.home / "plugins").mkdir()
-        self.env = {**os.environ, **self._settings(), **settings}
+        (self.home / "runs").mkdir()
+        self.env = {**os.environ, **self._settings(), **database.settings(), **settings}
         if SINGLE_FILE:
             shutil.copytree(CLIENT / "plugins", self.home / "plugins", dirs_exist_ok=True)
         else:
-            self.env["PYTHONPATH"] = os.environ.get("SLUICE_PACKAGE") or str(CLIENT / "src")
+            package = os.environ.get("SLUICE_PACKAGE") or str(CLIENT / "src")
+            self.env["PYTHONPATH"] = f"{package}:{self.env.get('PYTHONPATH', '')}"
 
     def __enter__(self) -> RealAirflow:
         try:
@@ -71,11 +75,13 @@ class RealAirflow:
         return [*(["api-server", "dag-processor"] if self.major == 3 else []), "scheduler", "triggerer"]
 
     def start(self, name: str) -> None:
-        arguments = ["--skip-serve-logs"] if name in ("scheduler", "triggerer") else []
-        if name == "api-server":
+        """:param name: a component; one more of the same is called ``triggerer.2``, say"""
+        component = name.split(".")[0]
+        arguments = ["--skip-serve-logs"] if component in ("scheduler", "triggerer") else []
+        if component == "api-server":
             arguments = ["--host", "127.0.0.1", "--port", str(self.port)]
         self._processes[name] = subprocess.Popen(
-            [str(BIN / "airflow"), name, *arguments],
+            [str(BIN / "airflow"), component, *arguments],
             env=self.env,
             stdout=(self.home / f"{name}.log").open("ab"),
             stderr=subprocess.STDOUT,
@@ -83,13 +89,31 @@ class RealAirflow:
         )
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
-        """With everything that it started."""
+        """With everything that it started, as the end of its container would."""
+        started = self.processes_of(name)
         process = self._processes.pop(name)
         signal_group(process.pid, number)
-        with suppress(subprocess.TimeoutExpired):
-            process.wait(20)
-        signal_group(process.pid, signal.SIGKILL)
+        if number != signal.SIGKILL:
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(20)
+        # Tasks of 2.11 are in process groups of their own.
+        for one in started:
+            with suppress(psutil.NoSuchProcess):
+                one.kill()
         process.wait(20)
+
+    def signal(self, name: str, number: int) -> None:
+        """To all of its processes."""
+        for process in self.processes_of(name):
+            process.send_signal(number)
+
+    def processes_of(self, name: str) -> list[psutil.Process]:
+        """A component's own, with all that it started and that these started."""
+        process = psutil.Process(self._processes[name].pid)
+        try:
+            return [process, *process.children(recursive=True)]
+        except psutil.NoSuchProcess:
+            return []
 
     def run(self, *command: str) -> str:
         done = subprocess.run(
@@ -100,9 +124,13 @@ class RealAirflow:
         )
         return done.stdout
 
-    def trigger(self, dag_id: str, run_id: str) -> None:
+    def trigger(self, dag_id: str, run_id: str, **conf: Any) -> None:
         until(lambda: self.rows("select 1 from dag where dag_id = ?", dag_id), 120, f"{dag_id} parsed")
-        self.run("airflow", "dags", "trigger", "--run-id", run_id, dag_id)
+        self.run("airflow", "dags", "trigger", "--run-id", run_id, "--conf", json.dumps(conf), dag_id)
+
+    def clear(self, dag_id: str) -> None:
+        """The task ``wait`` in all its runs: the command line of 2.11 tells them apart only by their time."""
+        self.run("airflow", "tasks", "clear", "--yes", dag_id, "--task-regex", "wait")
 
     def states(self, dag_id: str, run_id: str) -> dict[str, str | None]:
         """By task id, with the map index behind a dot where there is one."""
@@ -110,6 +138,15 @@ class RealAirflow:
             "select task_id, map_index, state from task_instance where dag_id = ? and run_id = ?", dag_id, run_id
         )
         return {row[0] if row[1] < 0 else f"{row[0]}.{row[1]}": row[2] for row in rows}
+
+    def tries(self, dag_id: str, run_id: str, task_id: str) -> int:
+        query = "select try_number from task_instance where dag_id = ? and run_id = ? and task_id = ?"
+        tries: int = self.rows(query, dag_id, run_id, task_id)[0][0]
+        return tries
+
+    def heartbeat(self, job_id: int) -> Any:
+        """When a scheduler or a triggerer was last heard of, by its id in the database."""
+        return self.rows("select latest_heartbeat from job where id = ?", job_id)[0][0]
 
     def run_state(self, dag_id: str, run_id: str) -> str | None:
         for name, process in self._processes.items():
@@ -132,9 +169,13 @@ class RealAirflow:
             *(dag_id, run_id, task_id, key, map_index),
         )
         assert rows, f"{task_id} has pushed no {key}"
-        value = json.loads(rows[0][0])
-        # Airflow 3 keeps JSON in a column that is JSON itself.
-        return json.loads(value) if isinstance(value, str) and self.major == 3 and value[:1] in '{["' else value
+        value = rows[0][0]
+        if self.major == 2:
+            return json.loads(bytes(value))
+        # Airflow 3 keeps JSON in a column that is JSON itself, which the driver for PostgreSQL has read already.
+        while isinstance(value, str) and value[:1] in '{["':
+            value = json.loads(value)
+        return value
 
     def log(self, dag_id: str, run_id: str, task_id: str, map_index: int = -1) -> str:
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
@@ -143,13 +184,13 @@ class RealAirflow:
         return "\n".join(path.read_text() for path in sorted(folder.glob("*.log*")))
 
     def rows(self, query: str, *values: Any) -> list[Any]:
-        with sqlite3.connect(f"file:{self.home}/airflow.db?mode=ro", uri=True, timeout=30) as database:
-            try:
-                return database.execute(query, values).fetchall()
-            except sqlite3.OperationalError as error:
-                if "locked" in str(error):
-                    return []
-                raise
+        """Of its database. Empty while that is locked."""
+        return self._database.rows(query, *values)
+
+    def runs(self, name: str) -> list[int]:
+        """The processes that the jobs of this name have run in, as each has written down itself."""
+        file = self.home / "runs" / name
+        return [int(line) for line in file.read_text().split()] if file.exists() else []
 
     def evidence(self) -> str:
         """The ends of what the components wrote."""
@@ -178,11 +219,13 @@ class RealAirflow:
             "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
             "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
             "AIRFLOW__CORE__PARALLELISM": "4",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": f"sqlite:///{self.home}/airflow.db",
+            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.url,
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PYTHONDONTWRITEBYTECODE": "1",
+            # Where jobs write down that they ran.
+            "SLUICE_TEST_RUNS": str(self.home / "runs"),
             "no_proxy": "127.0.0.1,localhost",
         }
         if self.major == 2:
