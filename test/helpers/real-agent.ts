@@ -96,7 +96,9 @@ async function launch(listen: string, dataDir: string, options: RealAgentOptions
   const line = await new Promise<string>((resolve, reject) => {
     createInterface({ input: child.stdout! }).once('line', resolve);
     child.once('error', reject);
-    child.once('exit', (code) => reject(new Error(`the agent ended with ${code}: ${said}`)));
+    child.once('exit', (code, signal) =>
+      reject(new Error(`the agent ended with ${code ?? signal}: ${said}`)),
+    );
   });
   const [, address, , fingerprint] = line.split(' ');
   return { child, address: address!, fingerprint: fingerprint! };
