@@ -28,7 +28,7 @@ export async function createRunningJobs(redisUrl: string, fleet: SimulatedFleet)
   await redis.connect();
   const keys = createKeys('{sluice}');
   const nothing = () => undefined;
-  const jobs = createJobStore({ redis, keys, onTold: nothing, onFreed: nothing });
+  const jobs = createJobStore({ redis, keys, onTold: nothing, onFreed: nothing, onBatchDue: nothing });
   const followed = createFollowed({ redis, keys });
   const { wake, close } = createQueues(redis, keys.queuePrefix);
   const http = new Agent({ connect: { rejectUnauthorized: false }, connections: 1, keepAliveTimeout: 4_000 });

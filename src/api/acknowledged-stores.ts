@@ -4,6 +4,7 @@
  * which no wait for replicas holds up. Without replicas the stores are what they are: nothing is paid.
  */
 
+import type { BatchStore } from '../store/batches.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import type { HostStore } from '../store/hosts.ts';
 import type { Cancel } from '../store/jobs/cancel.ts';
@@ -14,6 +15,7 @@ import type { EndpointStore } from '../store/webhooks.ts';
 
 export interface Stores {
   jobs: JobStore;
+  batches: BatchStore;
   hosts: HostStore;
   endpoints: EndpointStore;
   deliveries: DeliveryStore;
@@ -26,6 +28,7 @@ export interface Stores {
  */
 export function acknowledgedStores(reads: Stores, writes: Stores, acknowledged: Acknowledged): Stores {
   const jobs = acknowledging(writes.jobs, ['accept', 'findAccepted', 'adopt', 'findAdopted'], acknowledged);
+  const batches = acknowledging(writes.batches, ['accept', 'findAccepted', 'order'], acknowledged);
   const hosts = acknowledging(writes.hosts, ['put', 'remove', 'setDraining', 'pin'], acknowledged);
   const { create, patch, rotateSecret, remove } = acknowledging(
     writes.endpoints,
@@ -41,6 +44,12 @@ export function acknowledgedStores(reads: Stores, writes: Stores, acknowledged: 
         (await reads.jobs.findAccepted(...given)) && jobs.findAccepted(...given),
       adopt: jobs.adopt,
       findAdopted: async (...given) => (await reads.jobs.findAdopted(...given)) && jobs.findAdopted(...given),
+    },
+    batches: {
+      ...reads.batches,
+      ...{ accept: batches.accept, order: batches.order },
+      findAccepted: async (...given) =>
+        (await reads.batches.findAccepted(...given)) && batches.findAccepted(...given),
     },
     hosts: {
       ...reads.hosts,

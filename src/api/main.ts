@@ -10,6 +10,7 @@ import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts
 import { createAddressRules, createUrlCheck } from '../net/addresses.ts';
 import { createAgentPort } from '../net/agents.ts';
 import { createApiKeyStore, isIssued } from '../store/api-keys.ts';
+import { createBatchStore } from '../store/batches.ts';
 import { createBudget } from '../store/budget.ts';
 import { createDeliveryStore } from '../store/deliveries.ts';
 import { createReadQueue } from '../store/explain.ts';
@@ -107,12 +108,16 @@ export async function startApi({
       .dispatch(host)
       .catch(({ message }: Error) => log.warn({ host, reason: message }, 'dispatch.not_woken'));
   };
+  const onBatchDue = (batch: string) => {
+    wake.batch(batch).catch(({ message }: Error) => log.warn({ batch, reason: message }, 'batch.not_woken'));
+  };
   const { onHostChange, onRequest } = metrics;
   const open = (over: Redis): Stores => {
     const place = { redis: over, keys };
-    const jobs = points.jobs(createJobStore({ ...place, onTold, onFreed }));
+    const jobs = points.jobs(createJobStore({ ...place, onTold, onFreed, onBatchDue }));
     return {
       jobs,
+      batches: createBatchStore(place),
       hosts: createHostStore({ ...place, sealer, patterns: config.addressPatterns, onHostChange }),
       endpoints: createEndpointStore({ ...place, sealer }),
       deliveries: createDeliveryStore(place),

@@ -3,6 +3,7 @@ import type { Registry } from 'prom-client';
 import type { AgentPort } from '../job/agent-port.ts';
 import type { Needs } from '../job/durability.ts';
 import type { ApiKeyStore } from '../store/api-keys.ts';
+import type { BatchStore } from '../store/batches.ts';
 import type { Budget } from '../store/budget.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import type { ReadQueue } from '../store/explain.ts';
@@ -56,6 +57,7 @@ export interface Given {
   /** What Redis must do with a write, for `/readyz`. */
   needs: Needs;
   jobs: JobStore;
+  batches: BatchStore;
   hosts: HostStore;
   apiKeys: ApiKeyStore;
   feed: Feed;

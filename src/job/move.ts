@@ -16,6 +16,8 @@ export interface Change extends Partial<Omit<JobProgress, 'state' | 'version' | 
   next_poll_at?: number | null;
   /** Webhooks are not told: what they would hear is not new. */
   untold?: true;
+  /** To `canceled`, of a job of a batch that was never started: in its batch it counts as `unstarted`. */
+  withdrawn?: true;
   /** The event's type, where it is not `job.<state>`. */
   type?: 'job.sighted' | 'job.recovered';
 }

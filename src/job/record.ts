@@ -63,6 +63,10 @@ export interface JobRequest {
   created_by: string;
   created_at: number;
   traceparent: string | null;
+  /** The batch that it belongs to; null: none. */
+  batch_id: string | null;
+  /** Which of its batch's targets it is for, counted from 0; null without a batch. */
+  batch_index: number | null;
   /** The digest of its idempotency key, which lives as long as the record; absent without one. */
   idempotency?: string;
 }

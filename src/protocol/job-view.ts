@@ -169,7 +169,7 @@ export function jobView(job: Job, kept?: KeptOutput): JobView {
     stderr_bytes: job.stderr_bytes,
     ...(kept && output(job, kept)),
     attach_command: job.attach_command,
-    batch_id: null,
+    batch_id: job.batch_id,
     traceparent: job.traceparent,
     links: links(job.id),
   };

@@ -108,8 +108,10 @@ export function createJobStore(deps: {
   onTold: () => void;
   /** A host has room under its `max_jobs` for a job that waits: wake who starts it. */
   onFreed: (host: string) => void;
+  /** A batch is due: wake who goes on with it. */
+  onBatchDue: (id: string) => void;
 }): JobStore {
-  const { redis, keys, onTold, onFreed } = deps;
+  const { redis, keys, onTold, onFreed, onBatchDue } = deps;
 
   const now = createClock(redis);
 
@@ -161,6 +163,7 @@ export function createJobStore(deps: {
       if (!moved) return false;
       if (moved.told) onTold();
       if (moved.freed) onFreed(job.host);
+      if (moved.batchDue !== null) onBatchDue(moved.batchDue);
       if (moved.heir !== null) letGo(moved.heir).catch(() => undefined);
       return moved.job;
     },

@@ -30,6 +30,29 @@ export function createKeys(prefix: string) {
     deadlines: `${prefix}:jobs:deadlines`,
     /** ZSET id -> time from which its record may be removed. */
     expiring: `${prefix}:jobs:expiring`,
+    /** HASH: how far the batch has come, and the limits that its scripts keep; see `batches/course.ts`. */
+    batch: (id: string) => `${prefix}:batch:${id}`,
+    /** STRING: what was asked, as JSON. */
+    batchRequest: (id: string) => `${prefix}:batch:${id}:request`,
+    /** LIST of its targets, in the order in which their jobs are made. */
+    batchTargets: (id: string) => `${prefix}:batch:${id}:targets`,
+    /** STRING: one letter for each target, where it stands; see `batches/marks.ts`. */
+    batchMarks: (id: string) => `${prefix}:batch:${id}:marks`,
+    /** SET of the hosts on which a job of it is `queued`. */
+    batchWaiting: (id: string) => `${prefix}:batch:${id}:waiting`,
+    /** SET of the numbers of those targets whose jobs are held at `HELD_AT` because the batch starts nothing now. */
+    batchHeld: (id: string) => `${prefix}:batch:${id}:held`,
+    /** ZSETs of batch ids at score 0. */
+    batchesAll: `${prefix}:batches:all`,
+    batchesByOwner: (name: string) => `${prefix}:batches:owner:${name}`,
+    /** ZSET id -> when it was accepted: those that are not over. */
+    batchesOpen: `${prefix}:batches:open`,
+    /** ZSET id -> when somebody should go on with it. */
+    batchesDue: `${prefix}:batches:due`,
+    /** ZSET id -> time from which its record may be removed. */
+    batchesExpiring: `${prefix}:batches:expiring`,
+    /** STRING: the batch that holds a unique key of batches. */
+    batchUnique: (owner: string, digest: string) => `${prefix}:batches:unique:${owner}:${digest}`,
     /** STRING: what was accepted under an `Idempotency-Key`; see `jobs/idempotency.ts`. */
     idempotency: (owner: string, digest: string) => `${prefix}:idempotency:${owner}:${digest}`,
     /** HASH `holder`, `next`: the jobs of a unique key; see `jobs/line.ts`. */

@@ -1,5 +1,5 @@
 /**
- * The BullMQ queues. Their jobs are thin wake-ups that carry a host's name or nothing: the records are the
+ * The BullMQ queues. Their jobs are thin wake-ups that carry the name of a host or of a batch, or nothing: the records are the
  * truth, so a wake-up may come twice, late, or never (the sweep then brings it).
  *
  * Every wake-up is deduplicated by its host: at most one runs and one waits. A wake-up for now also brings
@@ -7,7 +7,12 @@
  */
 import { type ConnectionOptions, Queue } from 'bullmq';
 
-export const QUEUES = { dispatch: 'dispatch', follow: 'poll', deliver: 'deliver' } as const;
+export const QUEUES = {
+  dispatch: 'dispatch',
+  follow: 'poll',
+  deliver: 'deliver',
+  batches: 'batches',
+} as const;
 
 export type QueueName = (typeof QUEUES)[keyof typeof QUEUES];
 export const QUEUE_NAMES = Object.values(QUEUES);
@@ -22,6 +27,8 @@ export interface Wake {
   follow(host: string): Promise<void>;
   /** Something is in the outbox. */
   deliver(): Promise<void>;
+  /** Somebody should go on with this batch, now or in `delayMs`. */
+  batch(id: string, delayMs?: number): Promise<void>;
 }
 
 /** The repeating job of a host with followed jobs. */
@@ -48,6 +55,10 @@ export interface HostWakeUp {
   host: string;
 }
 
+export interface BatchWakeUp {
+  batch: string;
+}
+
 export function createQueues(connection: ConnectionOptions, prefix: string): Queues {
   const options = {
     connection,
@@ -58,7 +69,8 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
   const dispatch = new Queue<HostWakeUp>(QUEUES.dispatch, options);
   const follow = new Queue<HostWakeUp>(QUEUES.follow, options);
   const deliver = new Queue(QUEUES.deliver, options);
-  const queues: Record<QueueName, Queue> = { dispatch, poll: follow, deliver };
+  const batches = new Queue<BatchWakeUp>(QUEUES.batches, options);
+  const queues: Record<QueueName, Queue> = { dispatch, poll: follow, deliver, batches };
   const crowd = { at: Number.NEGATIVE_INFINITY, waiting: 0 };
   for (const queue of Object.values(queues)) {
     // The commands' own promises carry these errors; without a listener they would be thrown a second time.
@@ -77,6 +89,10 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
       },
       async deliver() {
         await deliver.add('expand', {}, { deduplication: once('expand') });
+      },
+      async batch(id, delayMs = 0) {
+        const name = delayMs > 0 ? `${id}@later` : id;
+        await batches.add('proceed', { batch: id }, { delay: delayMs, deduplication: once(name) });
       },
     },
     schedules: {

@@ -9,6 +9,7 @@ import type { Config } from '../config.ts';
 import type { Job } from '../job/record.ts';
 import { createProcessMetrics, type ProcessMetrics } from '../metrics/process.ts';
 import { createAgentPort } from '../net/agents.ts';
+import { createBatchStore } from '../store/batches.ts';
 import { createBudget } from '../store/budget.ts';
 import { createFeed } from '../store/feed.ts';
 import { createFollowed } from '../store/followed.ts';
@@ -20,7 +21,7 @@ import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
 import { createMailbox } from '../store/mailbox.ts';
-import { createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
+import { type BatchWakeUp, createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
 import { createAcknowledging } from '../store/redis/acknowledging.ts';
 import { createOutages } from '../store/redis/outages.ts';
 import { connectForBlocking, connectForRequests, oncePerOutage, type RedisAddress } from '../store/redis.ts';
@@ -28,6 +29,7 @@ import type { Sealer } from '../store/sealing.ts';
 import { createInSlot } from '../store/slots/in-slot.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createVitals } from '../store/vitals.ts';
+import { createProceed } from './batches.ts';
 import { createCommit } from './commit.ts';
 import { createContact } from './contact.ts';
 import { createCrashPoints } from './crash-points.ts';
@@ -46,6 +48,9 @@ import { openWatch, type Watch } from './watch.ts';
 
 /** How long a stop waits for what is under way (a question, a grace of a cancel, a Redis that is away), in ms. */
 const PATIENCE_MS = 12_000;
+
+/** Batches that one process goes on with at once. */
+const BATCHES_AT_ONCE = 8;
 
 export interface Workers {
   /** Where their metrics and health are told; null: nowhere. */
@@ -118,11 +123,14 @@ export async function startWorkers({
   );
   const onFreed = (host: string) =>
     void wake.dispatch(host).catch((err: unknown) => log.warn({ host, err }, 'dispatch.not_woken'));
-  const jobs = points.jobs(createJobStore({ ...stored, onTold, onFreed }));
+  const onBatchDue = (batch: string) =>
+    void wake.batch(batch).catch((err: unknown) => log.warn({ batch, err }, 'batch.not_woken'));
+  const onMoved = { onTold, onFreed, onBatchDue };
+  const jobs = points.jobs(createJobStore({ ...stored, ...onMoved }));
   const onChange = (change: 'missing' | 'back') =>
     log[change === 'missing' ? 'error' : 'info']({ replicas }, `replicas.${change}`);
   const replicated = starter && {
-    jobs: points.jobs(createJobStore({ redis: starter, keys, onTold, onFreed })),
+    jobs: points.jobs(createJobStore({ redis: starter, keys, ...onMoved })),
     acknowledged: createAcknowledging({ redis: starter, keys, replicas, onChange }),
   };
   const { onHostChange, onRequest, onLimited } = metrics;
@@ -180,6 +188,17 @@ export async function startWorkers({
       concurrency: config.pollConcurrency,
     }),
   ];
+  const cancel = createCancel({ jobs, wake });
+  const batches = createBatchStore(stored);
+  const proceed = createProceed({ batches, jobs, cancel, sealer, wake, stopping, log });
+  workers.push(
+    createQueueWorker({
+      ...shared,
+      queue: QUEUES.batches,
+      run: ({ batch }: BatchWakeUp) => proceed(batch),
+      concurrency: BATCHES_AT_ONCE,
+    }),
+  );
   const { onAttempted } = workerMetrics;
   const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, points, onAttempted, log });
   const sweep = createSweep({
@@ -187,9 +206,10 @@ export async function startWorkers({
     succeed: createSucceed({
       jobs,
       lines: createLineStore(stored),
-      cancel: createCancel({ jobs, wake }),
+      cancel,
       wake,
     }),
+    batches,
     rescue: createRescue({ jobs, mailbox, wake, contact, silence, log }),
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),
     onSwept: vitals.swept,

@@ -4,6 +4,7 @@
  */
 import type { Logger } from 'pino';
 import type { Job } from '../job/record.ts';
+import type { BatchStore } from '../store/batches.ts';
 import type { Followed } from '../store/followed.ts';
 import type { Succeed } from '../store/jobs/succession.ts';
 import type { JobStore } from '../store/jobs.ts';
@@ -39,6 +40,7 @@ export function createSweep(deps: {
   rescue: Rescue;
   /** Goes on with a job that waits for the one that holds its unique key. */
   succeed: Succeed;
+  batches: Pick<BatchStore, 'overdue' | 'expired' | 'get' | 'remove'>;
   sweepDeliveries: () => Promise<void>;
   /** A sweep has ended well. */
   onSwept: () => Promise<void>;
@@ -57,6 +59,7 @@ export function createSweep(deps: {
       wakeLate,
       passDeadlines,
       goOnWithSuccession,
+      goOnWithBatches,
       deliverThenRemove,
       goOnWithRescue: rescue.goOn,
       ...(count % SELDOM === 0 && { wakeUnasked, rescueStranded: rescue.stranded }),
@@ -90,10 +93,22 @@ export function createSweep(deps: {
     }
   }
 
+  async function goOnWithBatches(): Promise<void> {
+    for (const id of await deps.batches.overdue(LATE_MS, BATCH)) await wake.batch(id);
+  }
+
   /** In this order: a change in the outbox protects no record yet, its deliveries do. */
   async function deliverThenRemove(): Promise<void> {
     await deps.sweepDeliveries();
     await removeExpired();
+    await removeBatches();
+  }
+
+  async function removeBatches(): Promise<void> {
+    for (const id of await deps.batches.expired(BATCH)) {
+      const batch = await deps.batches.get(id);
+      if (batch && (await deps.batches.remove(batch))) log.info({ batch: id }, 'batch.removed');
+    }
   }
 
   async function removeExpired(): Promise<void> {

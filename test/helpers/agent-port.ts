@@ -43,6 +43,8 @@ export function someJob(more: Partial<Job> = {}): Job {
     on_ambiguous_start: 'lose',
     leftovers: 'keep',
     retry: null,
+    batch_id: null,
+    batch_index: null,
     unique_key: null,
     callback_url: null,
     created_by: 'test',

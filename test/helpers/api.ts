@@ -9,6 +9,7 @@ import { parseRedisUrl } from '../../src/config/redis-url.ts';
 import { createProcessMetrics } from '../../src/metrics/process.ts';
 import { createAgentPort } from '../../src/net/agents.ts';
 import { createApiKeyStore, type Grants } from '../../src/store/api-keys.ts';
+import { createBatchStore } from '../../src/store/batches.ts';
 import { createBudget } from '../../src/store/budget.ts';
 import { createDeliveryStore } from '../../src/store/deliveries.ts';
 import { createReadQueue } from '../../src/store/explain.ts';
@@ -46,7 +47,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
   await redis.connect();
   const keys = createKeys('{sluice}');
   const sealer = createSealer(Buffer.alloc(32, 7));
-  const jobs = createJobStore({ redis, keys, onTold: () => {}, onFreed: () => {} });
+  const jobs = createJobStore({ redis, keys, onTold: () => {}, onFreed: () => {}, onBatchDue: () => {} });
   const hosts = createHostStore({ redis, keys, sealer, patterns: [] });
   const feed = await createFeed({ redis, subscriber, keys, hears: 'everything' });
   const slots = createSlotStore({ redis, keys });
@@ -63,6 +64,7 @@ export async function startTestApi(redisUrl: string, overrides: Partial<ApiDeps>
     version: '0.0.0-test',
     onStoreTrouble: () => {},
     jobs,
+    batches: createBatchStore({ redis, keys }),
     hosts,
     feed,
     slots,

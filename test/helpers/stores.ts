@@ -32,6 +32,7 @@ export async function openStores(redisUrl: string, options: { prefix?: string; s
     ...stored,
     onTold: () => undefined,
     onFreed: (host) => void wake.dispatch(host).catch(() => undefined),
+    onBatchDue: (batch) => void wake.batch(batch).catch(() => undefined),
   });
   const cancel = createCancel({ jobs, wake });
   const lines = createLineStore(stored);

@@ -78,7 +78,12 @@ async function openStore(): Promise<Real> {
   await redis.flushall();
   const keys = createKeys('{model}');
   const stored = { redis, keys };
-  const jobs = createJobStore({ ...stored, onTold: () => undefined, onFreed: () => undefined });
+  const jobs = createJobStore({
+    ...stored,
+    onTold: () => undefined,
+    onFreed: () => undefined,
+    onBatchDue: () => undefined,
+  });
   // One that is not known to be up gets one request at a time.
   for (const host of HOSTS) await redis.hset(keys.hostHealth(host), 'status', 'up');
   return {

@@ -5,13 +5,11 @@
 import { isProvenOver } from '../../job/proven-over.ts';
 import type { Job, OnDuplicate } from '../../job/record.ts';
 import { isOver } from '../../job/states.ts';
-import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
-import { HELD_AT, placeOf } from '../mailbox/places.ts';
+import { HELD_AT } from '../mailbox/places.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { encodeRequest } from './codec.ts';
-import { EVENT_LUA } from './events.ts';
+import { ENQUEUE_LUA, enqueued } from './enqueue.ts';
 import {
   attachedClaimOf,
   CLAIMED_LUA,
@@ -35,7 +33,7 @@ import { getOne } from './read.ts';
  * Returns {-1} where it is another, {-2} where another one is last in the line; {1, wake} when accepted; {0, its text} when
  * the idempotency key is taken; {2} when the unique key is.
  */
-const acceptScript = defineScript(`${CLAIMED_LUA}${EVENT_LUA}
+const acceptScript = defineScript(`${CLAIMED_LUA}${ENQUEUE_LUA}
 -- Its own first run, whose reply was lost with the connection: ids are new for every request.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {1, 1} end
 local taken = ARGV[7] ~= '' and claimed(KEYS[3])
@@ -66,20 +64,7 @@ end
 if ARGV[7] ~= '' then
   redis.call('SET', KEYS[3], ARGV[7])
 end
-redis.call('SET', KEYS[2], ARGV[2])
-redis.call('HSET', KEYS[1], 'state', 'queued', 'version', 1, 1, event_text('queued', now, why))
-for i = 6, 9 do redis.call('ZADD', KEYS[i], 0, ARGV[1]) end
-redis.call('ZADD', KEYS[10], now + ARGV[6], ARGV[1])
-redis.call('ZADD', KEYS[4], due, ARGV[9])
-local armed = tonumber(redis.call('ZSCORE', KEYS[5], ARGV[3]) or 'inf')
-local wake = 0
-if due < armed and due < ${HELD_AT} then
-  redis.call('ZADD', KEYS[5], due, ARGV[3])
-  wake = 1
-end
-redis.call('XADD', KEYS[11], 'MAXLEN', '~', 100000, '*', 'id', ARGV[1], 'version', 1, 'state', 'queued',
-  'host', ARGV[3], 'owner', ARGV[4], 'type', 'job.queued')
-redis.call('PUBLISH', ARGV[8], cjson.encode({ARGV[1], 1, 'queued', ARGV[3], ARGV[4], 'job.queued'}))
+local wake = enqueue(now, due, why)
 return {1, wake}
 `);
 
@@ -103,37 +88,17 @@ export async function accept(
   idempotency?: Idempotency,
   { hostPrint = null, onDuplicate = 'attach' }: AcceptOptions = {},
 ): Promise<Acceptance> {
-  const { id, host, created_by: owner } = job;
+  const { id, created_by: owner } = job;
   const digest = idempotency ? digestOf(idempotency.key) : '';
   const print = idempotency?.fingerprint ?? '';
   const kept = { ...job, ...(idempotency && { idempotency: digest }) };
   const line = lineOf(keys, job);
-  const touched = [
-    keys.job(id),
-    keys.jobRequest(id),
-    idempotency ? keys.idempotency(owner, digest) : keys.job(id),
-    keys.mailbox(host),
-    keys.armed,
-    keys.jobsAll,
-    keys.jobsByOwner(owner),
-    keys.jobsByHost(host),
-    keys.jobsByState('queued'),
-    keys.deadlines,
-    keys.events,
-    keys.host(host),
-  ];
-  const said = [
-    id,
-    encodeRequest(kept),
-    host,
-    owner,
-    job.not_before ?? 0,
-    job.start_deadline_seconds * 1000,
-    idempotency ? claimOf(id, print) : '',
-    channelOf(keys, 'queued'),
-    placeOf(job),
-    hostPrint ?? '',
-  ];
+  const { touched, said } = enqueued(keys, kept);
+  if (idempotency) {
+    touched[2] = keys.idempotency(owner, digest);
+    said[6] = claimOf(id, print);
+  }
+  said[9] = hostPrint ?? '';
   for (;;) {
     const before = line === null ? null : await lastIn(redis, line);
     if (

@@ -47,6 +47,8 @@ export const USUAL = {
   unique_key: null,
   callback_url: null,
   traceparent: null,
+  batch_id: null,
+  batch_index: null,
 } as const satisfies Partial<JobRequest>;
 
 const REQUEST_FIELDS = Object.keys({

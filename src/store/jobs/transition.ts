@@ -2,50 +2,38 @@
  * Moving a job: the compare-and-set through which every change of state goes. The record, its event, its index
  * entries, its place in mailbox or followed set and its outbox entry change together or not at all.
  */
-import { randomUUID } from 'node:crypto';
 import type { Change } from '../../job/move.ts';
-import { isProvenOver } from '../../job/proven-over.ts';
-import { type Job, launchToken } from '../../job/record.ts';
-import { startBy } from '../../job/start-deadline.ts';
-import { isOver, type State } from '../../job/states.ts';
+import type { Job } from '../../job/record.ts';
+import type { State } from '../../job/states.ts';
+import { COURSE_LUA, courseKeys } from '../batches/course.ts';
 import { channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
-import { PLACES_LUA, placeOf } from '../mailbox/places.ts';
+import { HELD_AT, PLACES_LUA } from '../mailbox/places.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { encodeProgress } from './codec.ts';
 import { EVENT_LUA } from './events.ts';
-import { glancedAt } from './glance.ts';
+import { inBatch, instructions } from './instructions.ts';
+import { KEPT_MS } from './kept.ts';
 import { LEAVE_LUA, lineOf } from './line.ts';
-import { tailsPrefix } from './read.ts';
 
-/** How long a record is kept after its end, in ms. */
-export const KEPT_MS = 7 * 86_400_000;
 /** How long the whole output of a `sync` job is kept, in seconds. */
 const OUTPUT_SECONDS = 3_600;
-
-/** States that count against a host's `max_jobs`: a job's place there comes back by its state and nothing else. */
-const ACTIVE = new Set<State>(['dispatching', 'running', 'unreachable', 'canceling']);
-/** States in which a job may be in its host's mailbox or ready set: a start that is unsettled is put back there. */
-const PLACED = new Set<State>(['queued', 'dispatching']);
-/** States in which a job may be in its host's followed set. */
-const FOLLOWED = new Set<State>(['running', 'unreachable', 'canceling', 'lost']);
 
 /**
  * KEYS 1 job 2 its further events 3 stream 4 mailbox 5 armed 6 followed 7 hosts with followed jobs 8 deadlines
  *      9 expiring 10 outbox 11 endpoints 12 tails 13 output 14 ready 15 turns 16 active jobs of the host
  *      17 index of the new state 18.. index of each state in `from`, then, of jobs with a unique key only, its line and
- *      the succession
+ *      the succession, and of jobs of a batch only, the batch's (`batches/course.ts`)
  * ARGV 1 what to do, as JSON 2-3 tails 4-5 output (bytes)
  * Returns false if the job is in none of `from`, in another attempt, or to be started while another one holds its unique
- * key; else {version, 1 if to be told, 1 if another job of its host may start for it, the id of the one that holds its
- * unique key from now on, or ""}.
+ * key or its batch starts nothing; else {version, 1 if to be told, 1 if another job of its host may start for it, the id
+ * of the one that holds its unique key from now on, or "", 1 if somebody must go on with its batch}.
  */
-const transitionScript = defineScript(`${EVENT_LUA}${PLACES_LUA}${LEAVE_LUA}
+const transitionScript = defineScript(`${EVENT_LUA}${PLACES_LUA}${LEAVE_LUA}${COURSE_LUA}
 local p = cjson.decode(ARGV[1])
 local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move', 'version')
 -- This very move, made before: its reply was lost with the connection, and the client sent it again.
-if seen[3] == p.move then return {tonumber(seen[4]), 0, 0, ''} end
+if seen[3] == p.move then return {tonumber(seen[4]), 0, 0, '', 0} end
 if tonumber(seen[2] or 0) ~= p.attempt then return false end
 local old
 for i, state in ipairs(p.from) do
@@ -59,6 +47,16 @@ if line and p.to == 'dispatching' then
 end
 
 local now = clock()
+local b = p.batch and batch_at(p.batch.keys, p.batch.id)
+if b and p.batch.first_start and seen[1] == 'queued' then
+  local state, _, places = batch_settle(b, now, false)
+  if state and (state ~= 'running' or places <= 0) then
+    -- Its batch starts nothing now: it waits until that lets it go, or withdraws it.
+    redis.call('ZADD', KEYS[4], ${HELD_AT}, p.place)
+    redis.call('SADD', b.held, p.batch.index)
+    return false
+  end
+end
 local version = tonumber(seen[4]) + 1
 if #p.del > 0 then redis.call('HDEL', KEYS[1], unpack(p.del)) end
 redis.call('HSET', KEYS[1], 'state', p.to, 'version', version, 'move', p.move, unpack(p.set))
@@ -119,6 +117,12 @@ if p.over then
     redis.call('EXPIRE', KEYS[13], ${OUTPUT_SECONDS})
   end
 end
+local batch_wakes = 0
+if b and seen[1] ~= p.to then
+  batch_count(b, p.batch.index, p.host, seen[1], p.batch.standing)
+  local _, _, _, wake = batch_settle(b, now, true)
+  batch_wakes = wake or 0
+end
 local heir = line and p.proven_over and leave_line(line, succession, p.id, now) or ''
 local told = not p.untold and ((p.over and p.callback) or redis.call('EXISTS', KEYS[11]) == 1)
 if told then
@@ -128,8 +132,20 @@ end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
   'host', p.host, 'owner', p.owner, 'type', p.type)
 redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
-return {version, told and 1 or 0, freed, heir}
+return {version, told and 1 or 0, freed, heir, batch_wakes}
 `);
+
+export interface Moved {
+  job: Job;
+  /** Something came into the outbox. */
+  told: boolean;
+  /** Another job of its host may start in its place. */
+  freed: boolean;
+  /** The job that holds its unique key from now on. */
+  heir: string | null;
+  /** Its batch, where somebody must go on with it. */
+  batchDue: string | null;
+}
 
 export async function transition(
   redis: Redis,
@@ -138,9 +154,10 @@ export async function transition(
   from: readonly State[],
   to: State,
   change: Change,
-): Promise<{ job: Job; told: boolean; freed: boolean; heir: string | null } | false> {
+): Promise<Moved | false> {
   const { id, host } = job;
   const line = lineOf(keys, job);
+  const ofKey = line === null ? [] : [line, keys.succession];
   const reply = (await transitionScript(
     redis,
     [
@@ -162,64 +179,43 @@ export async function transition(
       keys.activeJobs(host),
       keys.jobsByState(to),
       ...from.map((state) => keys.jobsByState(state)),
-      ...(line === null ? [] : [line, keys.succession]),
+      ...ofKey,
+      ...(job.batch_id === null ? [] : courseKeys(keys, job.batch_id)),
     ],
     [
-      JSON.stringify(instructions(job, from, to, change, channelOf(keys, to))),
+      JSON.stringify({
+        ...instructions(job, from, to, change, channelOf(keys, to)),
+        ...(job.batch_id !== null && { batch: inBatch(job, to, change, 18 + from.length + ofKey.length) }),
+      }),
       change.tails?.stdout ?? '',
       change.tails?.stderr ?? '',
       change.output?.stdout ?? '',
       change.output?.stderr ?? '',
     ],
-  )) as [number, number, number, string] | null;
+  )) as [number, number, number, string, number] | null;
   if (!reply) return false;
-  const [version, told, freed, heir] = reply;
-  const flags = { told: told === 1, freed: freed === 1, heir: heir === '' ? null : heir };
-  return { job: moved(job, to, change, version), ...flags };
+  const [version, told, freed, heir, batchWakes] = reply;
+  return {
+    job: moved(job, to, change, version),
+    told: told === 1,
+    freed: freed === 1,
+    heir: heir === '' ? null : heir,
+    batchDue: batchWakes === 1 ? job.batch_id : null,
+  };
 }
 
 /** The job as the caller had it, with the change: what was noted of it meanwhile is in its record only. */
 function moved(job: Job, to: State, change: Change, version: number): Job {
-  const { why, eligible_at, tails, output, next_poll_at = null, type, untold, ...progress } = change;
-  return { ...job, ...progress, state: to, version, next_poll_at };
-}
-
-function instructions(job: Job, from: readonly State[], to: State, change: Change, channel: string) {
-  const { why, eligible_at, tails, output, next_poll_at, type, untold, ...progress } = change;
-  const token = launchToken({ id: job.id, attempt: change.attempt ?? job.attempt });
-  const { set, del } = encodeProgress(progress, token);
-  if (next_poll_at != null) set.push(...glancedAt(job));
-  return {
-    id: job.id,
-    host: job.host,
-    place: placeOf(job),
-    was_placed: from.some((state) => PLACED.has(state)),
-    active: ACTIVE.has(to),
-    was_active: from.some((state) => ACTIVE.has(state)),
-    was_followed: from.some((state) => FOLLOWED.has(state)),
-    owner: job.created_by,
-    attempt: job.attempt,
-    from,
-    to,
+  const {
     why,
-    type: type ?? `job.${to}`,
-    untold: untold ?? false,
-    move: randomUUID().slice(0, 8),
-    set,
-    del,
-    eligible_at: eligible_at ?? 0,
-    deadline: to === 'queued' && (startBy({ ...job, ...progress }) ?? false),
-    next_poll_at: next_poll_at ?? false,
-    over: isOver(to),
-    proven_over: isProvenOver({
-      state: to,
-      outcome: change.outcome ?? job.outcome,
-      attempts: change.attempts ?? job.attempts,
-    }),
-    callback: job.callback_url !== null,
-    tails: tails !== undefined && tailsPrefix(job, to),
-    output: output !== undefined,
-    truncated: output?.truncated ? 1 : 0,
-    channel,
-  };
+    eligible_at,
+    tails,
+    output,
+    next_poll_at = null,
+    type,
+    untold,
+    withdrawn,
+    ...progress
+  } = change;
+  return { ...job, ...progress, state: to, version, next_poll_at };
 }

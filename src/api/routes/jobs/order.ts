@@ -69,6 +69,8 @@ export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'se
       created_by: from.caller,
       created_at,
       traceparent: from.traceparent,
+      batch_id: null,
+      batch_index: null,
     };
   };
 }
