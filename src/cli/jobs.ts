@@ -4,10 +4,10 @@ import { createHoldUp } from './client/hold-up.ts';
 import { exitCodeOf, sentenceFor } from './client/job-words.ts';
 import { leaveOnInterrupt } from './client/leave.ts';
 import { followOutput } from './client/output.ts';
+import { readPages } from './client/pages.ts';
 import { waitForEnd } from './client/wait.ts';
 import { createClient } from './client.ts';
-import { Failure } from './failure.ts';
-import { createProgress, printJson, printTable } from './terminal.ts';
+import { createProgress, oneLine, printJson, printTable } from './terminal.ts';
 
 export async function get(id: string): Promise<void> {
   printJson(await createClient().request('GET', `/v1/jobs/${encodeURIComponent(id)}`));
@@ -69,26 +69,12 @@ export interface ListOptions {
 }
 
 export async function list(options: ListOptions): Promise<void> {
-  if (options.limit < 1) throw new Failure('--limit must be 1 or more');
-  const client = createClient();
-  const jobs: JobView[] = [];
-  for (let token: string | undefined; jobs.length < options.limit; ) {
-    const query = {
-      state: options.state,
-      target_server: options.host,
-      label: options.label.map((pair) => pair.replace('=', ':')),
-      page_size: `${Math.min(options.limit - jobs.length, 100)}`,
-      page_token: token,
-    };
-    const page = await client.request<{ items: JobView[]; next_page_token: string | null }>(
-      'GET',
-      '/v1/jobs',
-      { query },
-    );
-    jobs.push(...page.items);
-    if (page.next_page_token === null) break;
-    token = page.next_page_token;
-  }
+  const filters = {
+    state: options.state,
+    target_server: options.host,
+    label: options.label.map((pair) => pair.replace('=', ':')),
+  };
+  const jobs = await readPages<JobView>(createClient(), '/v1/jobs', filters, options.limit);
   if (options.json) return printJson(jobs);
   const rows = jobs.map((job) => [
     job.id,
@@ -99,9 +85,4 @@ export async function list(options: ListOptions): Promise<void> {
     oneLine(job.command),
   ]);
   printTable([['ID', 'STATE', 'CODE', 'HOST', 'CREATED', 'COMMAND'], ...rows]);
-}
-
-function oneLine(command: string): string {
-  const line = command.replace(/\s+/g, ' ');
-  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
 }

@@ -8,51 +8,24 @@ import { leaveOnInterrupt } from './client/leave.ts';
 import { followOutput } from './client/output.ts';
 import { waitForEnd } from './client/wait.ts';
 import { type Client, createClient } from './client.ts';
-import { Failure } from './failure.ts';
+import { type JobOptions, jobFields } from './job-fields.ts';
 import { pairs } from './pairs.ts';
 import { createProgress, createSilence, type Progress } from './terminal.ts';
 
-export interface SubmitOptions {
-  mode?: string;
-  user?: string;
-  env: string[];
+export interface SubmitOptions extends JobOptions {
   label: string[];
-  workdir?: string;
-  shell?: string;
-  timeout?: number;
-  priority?: number;
-  retry?: number;
-  retryBackoff?: number;
-  retryOn?: string[];
-  uniqueKey?: string;
-  onDuplicate?: string;
-  callbackUrl?: string;
   idempotencyKey?: string;
   wait?: boolean;
   quiet?: boolean;
 }
 
 export async function submit(host: string, words: string[], options: SubmitOptions): Promise<void> {
-  if (options.retry === undefined && (options.retryOn ?? options.retryBackoff) !== undefined) {
-    throw new Failure('--retry-on and --retry-backoff need --retry');
-  }
-  const client = createClient();
   const body = {
     target_server: host,
-    command: words.join(' '),
-    ...(options.mode !== undefined && { mode: options.mode }),
-    ...(options.user !== undefined && { job_user: options.user }),
-    ...(options.env.length > 0 && { env: pairs(options.env) }),
+    ...jobFields(words, options),
     ...(options.label.length > 0 && { labels: pairs(options.label) }),
-    ...(options.workdir !== undefined && { workdir: options.workdir }),
-    ...(options.shell !== undefined && { shell: options.shell }),
-    ...(options.timeout !== undefined && { timeout_seconds: options.timeout }),
-    ...(options.priority !== undefined && { priority: options.priority }),
-    ...(options.retry !== undefined && { retry: retryOf(options.retry, options) }),
-    ...(options.uniqueKey !== undefined && { unique_key: options.uniqueKey }),
-    ...(options.onDuplicate !== undefined && { on_duplicate: options.onDuplicate }),
-    ...(options.callbackUrl !== undefined && { callback_url: options.callbackUrl }),
   };
+  const client = createClient();
   const key = options.idempotencyKey ?? randomUUID();
   const headers = { 'idempotency-key': `"${key}"` };
   const job = await client.request<JobView>('POST', '/v1/jobs', { body, headers });
@@ -63,14 +36,6 @@ export async function submit(host: string, words: string[], options: SubmitOptio
   }
   if (!options.quiet) process.stderr.write(`${job.id}\n`);
   await attend(client, job, options.quiet ? createSilence() : createProgress());
-}
-
-function retryOf(max_attempts: number, { retryBackoff, retryOn }: SubmitOptions) {
-  return {
-    max_attempts,
-    ...(retryBackoff !== undefined && { backoff_seconds: retryBackoff }),
-    ...(retryOn !== undefined && { on: retryOn }),
-  };
 }
 
 /** Shows the output as it comes, and ends with the command's own code. Ctrl-C leaves the job running. */

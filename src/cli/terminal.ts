@@ -14,6 +14,12 @@ export function printTable(rows: string[][]): void {
   }
 }
 
+/** Of a text that may be long, such as a command in a table. */
+export function oneLine(text: string): string {
+  const line = text.replace(/\s+/g, ' ');
+  return line.length > 60 ? `${line.slice(0, 59)}…` : line;
+}
+
 export interface Progress {
   say(text: string): void;
   /** A line that stays, above what is said. */

@@ -20,7 +20,7 @@ export async function waitForEnd(
   let job = first;
   onChange(job);
   while (!isOver(job.state)) {
-    const now = await nextVersion(client, job, signal);
+    const now = await aboveVersion<JobView>(client, `/v1/jobs/${job.id}`, job.version, signal);
     if (now === null) continue;
     if (now.version !== job.version) onChange(now);
     job = now;
@@ -28,11 +28,18 @@ export async function waitForEnd(
   return job;
 }
 
-/** @returns null where the gateway did not answer */
-async function nextVersion(client: Client, job: JobView, signal: AbortSignal): Promise<JobView | null> {
+/**
+ * Holds a question until there is a version above this one, or for a minute.
+ * @returns null where the gateway did not answer, after a moment
+ */
+export async function aboveVersion<T>(
+  client: Client,
+  path: string,
+  version: number,
+  signal: AbortSignal,
+): Promise<T | null> {
   try {
-    const query = { wait: '60', since: `${job.version}` };
-    return await client.request<JobView>('GET', `/v1/jobs/${job.id}`, { query, signal });
+    return await client.request<T>('GET', path, { query: { wait: '60', since: `${version}` }, signal });
   } catch (error) {
     if (!isAway(error)) throw error;
     await pause(PAUSE_MS, undefined, { signal });

@@ -1,32 +1,17 @@
 /** The options of the commands about jobs. */
 import type { Command } from 'commander';
-import { collect, commaSeparated, wholeNumber } from './values.ts';
+import { addJobOptions } from './job-options.ts';
+import { collect, wholeNumber } from './values.ts';
 
 export function addJobCommands(program: Command): void {
-  program
+  const submit = program
     .command('submit')
     .description('run a command on a host')
     .argument('<host>', 'its name, or host:port')
     .argument('<command...>', 'the shell command line; after `--` where it has options of its own')
-    .option('--wait', "show its output as it comes, and end with the command's own code")
-    .option('--mode <mode>', 'sync, async (default) or tmux')
-    .option('--user <user>', "the unix user to run as (default: the agent's own)")
-    .option('--env <name=value>', 'add to its environment; can be repeated', collect, [])
+    .option('--wait', "show its output as it comes, and end with the command's own code");
+  addJobOptions(submit)
     .option('--label <name=value>', 'label the job; can be repeated', collect, [])
-    .option('--workdir <dir>', 'where it runs')
-    .option('--shell <path>', 'what runs it')
-    .option('--timeout <seconds>', 'end it after so long', wholeNumber)
-    .option('--priority <0-9>', 'higher first, among the jobs of its host (default: 5)', wholeNumber)
-    .option('--retry <attempts>', 'run it again where it fails, so often in all', wholeNumber)
-    .option('--retry-backoff <seconds>', 'before the second attempt; it doubles (default: 10)', wholeNumber)
-    .option(
-      '--retry-on <causes>',
-      'of exit,signal,timeout,spawn_error,reboot (default: exit,signal,spawn_error)',
-      commaSeparated,
-    )
-    .option('--unique-key <key>', 'at most one job with this key is at work')
-    .option('--on-duplicate <what>', 'where another one is: attach (default), reject or replace it')
-    .option('--callback-url <url>', 'tell this address of its end')
     .option('--idempotency-key <key>', 'the same key and command again is the same job')
     .option('-q, --quiet', 'with --wait: its output only, and how it ended if it did not succeed')
     .showHelpAfterError(
