@@ -3,6 +3,7 @@
  * ones start quickly; this file imports nothing of the gateway.
  */
 import { Command } from 'commander';
+import { addBatchCommands } from './program/batches.ts';
 import { addHostCommands } from './program/hosts.ts';
 import { addJobCommands } from './program/jobs.ts';
 import { addKeyCommands } from './program/keys.ts';
@@ -22,6 +23,7 @@ export async function run(argv: string[]): Promise<void> {
     });
   addServerCommands(program);
   addJobCommands(program);
+  addBatchCommands(program);
   addHostCommands(program);
   addKeyCommands(program);
   try {

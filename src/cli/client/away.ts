@@ -4,6 +4,7 @@ import { Failure } from '../failure.ts';
 /** What the API says of itself and of hosts where the same question may be answered in a moment. */
 const FOR_NOW = [
   'store_unavailable',
+  'not_acknowledged',
   'overloaded',
   'host_busy',
   'agent_busy',

@@ -1,0 +1,59 @@
+/** Stays with a batch to its end, through restarts of the gateway: shows how it goes, then its output. */
+import { setTimeout as pause } from 'node:timers/promises';
+import { isBatchOver } from '../../job/batch.ts';
+import type { BatchView } from '../../protocol/batch-view.ts';
+import { untilAnswered } from '../client/again.ts';
+import { aboveVersion } from '../client/wait.ts';
+import type { Client } from '../client.ts';
+import { commandName } from '../command-name.ts';
+import { createDisplay, type Display } from './display.ts';
+import { onInterrupt } from './interrupt.ts';
+import { printOutput, readOutput } from './output.ts';
+import { exitCodeOfBatch, sentenceForBatch } from './words.ts';
+import { createWrongHosts } from './wrong-hosts.ts';
+
+/** Between two versions that are looked at, in ms: a large batch has thousands a second. */
+const PACE_MS = 200;
+
+/** @param quiet its output only, and how it ended if it did not succeed */
+export async function attend(client: Client, first: BatchView, quiet: boolean): Promise<void> {
+  const display = createDisplay(quiet);
+  const stopListening = onInterrupt({
+    id: first.id,
+    ask: display.ask,
+    close: display.close,
+    cancel: () => cancel(client, first.id).catch((error: Error) => display.note(error.message)),
+  });
+  const over = await waitForBatch(client, first, display);
+  stopListening();
+  display.close();
+  printOutput(await readOutput(client, over.id));
+  if (!quiet || over.state !== 'succeeded') process.stderr.write(`${sentenceForBatch(over)}\n`);
+  process.exitCode = exitCodeOfBatch(over);
+}
+
+export async function cancel(client: Client, id: string, reason?: string): Promise<BatchView> {
+  const body = { ...(reason !== undefined && { reason }) };
+  const path = `/v1/batches/${encodeURIComponent(id)}:cancel`;
+  return untilAnswered(() => client.request<BatchView>('POST', path, { body }));
+}
+
+async function waitForBatch(client: Client, first: BatchView, display: Display): Promise<BatchView> {
+  const nameWrongHosts = createWrongHosts(client, display.note);
+  const { signal } = new AbortController();
+  let told = '';
+  for (let batch = first; ; ) {
+    const isOver = isBatchOver(batch.state);
+    // How it ended is told last, below its output.
+    if (!isOver) display.show(batch);
+    await nameWrongHosts(batch);
+    if (isOver) return batch;
+    if (batch.state === 'paused' && told !== 'paused') {
+      display.note(`${batch.id} is paused; \`${commandName()} batch resume ${batch.id}\` goes on with it`);
+    }
+    told = batch.state;
+    await pause(PACE_MS);
+    batch =
+      (await aboveVersion<BatchView>(client, `/v1/batches/${batch.id}`, batch.version, signal)) ?? batch;
+  }
+}

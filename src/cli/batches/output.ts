@@ -1,0 +1,37 @@
+/** The output of a batch: hosts that said and ended the same stand together, the most of them first. */
+import type { State } from '../../job/states.ts';
+import { untilAnswered } from '../client/again.ts';
+import type { Client } from '../client.ts';
+
+/** Of a list by size. */
+export interface BatchOutput {
+  /** Folded. */
+  hosts: string;
+  count: number;
+  state: State;
+  return_code: number | null;
+  stdout: string | null;
+  stderr: string | null;
+}
+
+export async function readOutput(client: Client, id: string): Promise<BatchOutput[]> {
+  const path = `/v1/batches/${encodeURIComponent(id)}/output`;
+  return (await untilAnswered(() => client.request<{ items: BatchOutput[] }>('GET', path))).items;
+}
+
+export function printOutput(groups: BatchOutput[]): void {
+  for (const group of groups) {
+    process.stdout.write(`${headingFor(group)}\n${withNewline(group.stdout)}`);
+    if (group.stderr) process.stdout.write(`-- stderr\n${withNewline(group.stderr)}`);
+  }
+}
+
+/** `== web[001-118] (118): failed (3)` */
+function headingFor({ hosts, count, state, return_code }: BatchOutput): string {
+  const code = state === 'succeeded' || return_code === null ? '' : ` (${return_code})`;
+  return `== ${hosts} (${count}): ${state}${code}`;
+}
+
+function withNewline(text: string | null): string {
+  return text === null || text === '' || text.endsWith('\n') ? (text ?? '') : `${text}\n`;
+}
