@@ -6,32 +6,41 @@
  */
 import { randomBytes } from 'node:crypto';
 import { Webhook } from 'standardwebhooks';
+import { BATCH_EVENTS, BATCH_OVER, type BatchEventType } from '../job/batch.ts';
 import type { JobEventType } from '../job/record.ts';
 import { OVER, STATES } from '../job/states.ts';
 
 export const CORRECTIONS = ['job.sighted', 'job.recovered'] as const;
 
+export type EventType = JobEventType | BatchEventType;
+
 /** Everything that an endpoint can subscribe to. */
-export const EVENT_TYPES: readonly JobEventType[] = [
+export const EVENT_TYPES: readonly EventType[] = [
   ...STATES.map((state) => `job.${state}` as const),
   ...CORRECTIONS,
+  ...BATCH_EVENTS,
 ];
 
-/** What a callback is told, and an endpoint that does not choose: a job's end, and its corrections. */
-export const DEFAULT_EVENTS: readonly JobEventType[] = [
+/**
+ * What a callback is told, and an endpoint that does not choose: a job's end and its corrections, a batch's end, and that
+ * a batch is paused, because it goes no further until somebody resumes it.
+ */
+export const DEFAULT_EVENTS: readonly EventType[] = [
   ...OVER.map((state) => `job.${state}` as const),
   ...CORRECTIONS,
+  ...BATCH_OVER.map((state) => `batch.${state}` as const),
+  'batch.paused',
 ];
 
-export function isEventType(word: string): word is JobEventType {
+export function isEventType(word: string): word is EventType {
   return (EVENT_TYPES as readonly string[]).includes(word);
 }
 
 export interface WebhookPayload {
-  type: JobEventType;
+  type: EventType;
   /** When it happened, RFC 3339 in UTC; not when it was sent. */
   timestamp: string;
-  /** The job as of that version. */
+  /** The job or batch as of that version. */
   data: unknown;
 }
 

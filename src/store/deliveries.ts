@@ -1,13 +1,14 @@
 /**
- * Deliveries: each is one event of one job for one receiver, from the outbox to its end (`delivered` or `dead`).
+ * Deliveries: each is one event of one job or batch for one receiver, from the outbox to its end (`delivered` or `dead`).
  *
  * Invariants: an outbox entry goes in the script that makes its deliveries, so that it is neither lost nor told
  * twice; a delivery waits in the queue of its receiver's origin until its end is committed, a request under way
  * only holds a lease; at most `perOrigin` leases of one origin are out at once, in all processes.
  */
 import { type Claim, type Claimed, claim, takeDue } from './deliveries/claim.ts';
-import { expand, type Outgoing, readOutbox } from './deliveries/expand.ts';
+import { expand } from './deliveries/expand.ts';
 import { type DeliveryList, get, list } from './deliveries/list.ts';
+import { type Outgoing, readOutbox } from './deliveries/outbox.ts';
 import type { Delivery, DeliveryAttempt, NewDelivery } from './deliveries/record.ts';
 import { redeliver } from './deliveries/redeliver.ts';
 import { settle, type Verdict } from './deliveries/settle.ts';
@@ -15,7 +16,7 @@ import type { Keys } from './keys.ts';
 import type { Redis } from './redis.ts';
 
 export type { Claim, Claimed } from './deliveries/claim.ts';
-export type { Outgoing } from './deliveries/expand.ts';
+export type { Outgoing } from './deliveries/outbox.ts';
 export { CALLBACKS } from './deliveries/places.ts';
 export type { Delivery, DeliveryAttempt, NewDelivery } from './deliveries/record.ts';
 export type { Verdict } from './deliveries/settle.ts';

@@ -113,8 +113,8 @@ export function createKeys(prefix: string) {
     deliveriesDue: `${prefix}:deliveries:due`,
     deliveriesDead: `${prefix}:deliveries:dead`,
     deliveriesOf: (endpoint: string) => `${prefix}:deliveries:of:${endpoint}`,
-    /** SET of a job's deliveries that are neither done nor dead: its record outlives them. */
-    deliveriesPending: (jobId: string) => `${prefix}:job:${jobId}:deliveries`,
+    /** SET of a job's or batch's deliveries that are neither done nor dead: its record outlives them. */
+    deliveriesPending: (id: string) => `${prefix}:job:${id}:deliveries`,
     /** API keys: ZSET of ids, HASH of each, STRING name -> id. */
     apiKeys: `${prefix}:keys`,
     apiKey: (id: string) => `${prefix}:key:${id}`,

@@ -1,13 +1,12 @@
 /**
- * Webhook endpoints: who wants to hear of which jobs. Secrets are sealed; a rotated secret signs for a day more
+ * Webhook endpoints: who wants to hear of which jobs and batches. Secrets are sealed; a rotated secret signs for a day more
  * beside its successor.
  *
- * An endpoint hears of no job that its owner may not see: of the owner's own, or of all where an `admin` key
+ * An endpoint hears of nothing that its owner may not see: of the owner's own, or of all where an `admin` key
  * made it. Changes are compare-and-set on the whole text, so that a rotation and a `410` do not undo each other.
  */
 import { ulid } from 'ulid';
-import type { Job, JobEventType } from '../job/record.ts';
-import { createWebhookSecret, DEFAULT_EVENTS } from '../protocol/webhook.ts';
+import { createWebhookSecret, DEFAULT_EVENTS, type EventType } from '../protocol/webhook.ts';
 import type { Keys } from './keys.ts';
 import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
@@ -17,12 +16,12 @@ export interface Endpoint {
   /** `whk_` and a ULID. */
   id: string;
   url: string;
-  events: JobEventType[];
-  /** Only jobs that carry all of these. */
+  events: EventType[];
+  /** Only jobs and batches that carry all of these. */
   labels: Record<string, string>;
   /** The name of the API key that made it. */
   created_by: string;
-  /** Made by an admin: hears of everybody's jobs. */
+  /** Made by an admin: hears of everybody's jobs and batches. */
   all_jobs: boolean;
   sealed_secret: string;
   /** Rotated secrets, newest first; each signs until its time. */
@@ -35,7 +34,7 @@ export interface Endpoint {
 
 export interface EndpointPatch {
   url?: string;
-  events?: JobEventType[];
+  events?: EventType[];
   labels?: Record<string, string>;
   /** False: heard again from here on. */
   disabled?: boolean;
@@ -44,7 +43,7 @@ export interface EndpointPatch {
 export interface EndpointStore {
   /** @returns the endpoint, and its secret, shown here only */
   create(
-    fields: { url: string; events?: JobEventType[]; labels?: Record<string, string> },
+    fields: { url: string; events?: EventType[]; labels?: Record<string, string> },
     owner: { name: string; admin: boolean },
   ): Promise<{ endpoint: Endpoint; secret: string }>;
   get(id: string): Promise<Endpoint | null>;
@@ -170,12 +169,18 @@ export function createEndpointStore(deps: {
   }
 }
 
-/** Whether the endpoint wants this event of this job, and its owner may see the job. */
-export function hears(endpoint: Endpoint, type: string, job: Pick<Job, 'labels' | 'created_by'>): boolean {
+/** What an endpoint goes by, of a job or batch. */
+export interface Heard {
+  labels: Record<string, string>;
+  created_by: string;
+}
+
+/** Whether the endpoint wants this event of this one, and its owner may see it. */
+export function hears(endpoint: Endpoint, type: EventType, { labels, created_by }: Heard): boolean {
   return (
     endpoint.disabled_at === null &&
-    (endpoint.all_jobs || endpoint.created_by === job.created_by) &&
-    (endpoint.events as string[]).includes(type) &&
-    Object.entries(endpoint.labels).every(([name, value]) => job.labels[name] === value)
+    (endpoint.all_jobs || endpoint.created_by === created_by) &&
+    endpoint.events.includes(type) &&
+    Object.entries(endpoint.labels).every(([name, value]) => labels[name] === value)
   );
 }

@@ -132,7 +132,7 @@ test('what is over is forgotten in the end, and what is pending never', async ()
   expect(await stores.redis.pttl(stores.keys.delivery(made.id))).toBeGreaterThan(6 * 86_400_000);
   await deliveries.redeliver((await deliveries.get(made.id))!);
   expect(await stores.redis.pttl(stores.keys.delivery(made.id))).toBe(-1);
-  expect(await stores.redis.smembers(stores.keys.deliveriesPending(made.job_id))).toEqual([made.id]);
+  expect(await stores.redis.smembers(stores.keys.deliveriesPending(made.subject))).toEqual([made.id]);
 });
 
 /** One change in the outbox, made into one delivery to ORIGIN. */
@@ -141,7 +141,7 @@ async function expanded(fields: { created_by?: string } = {}) {
   const [outgoing] = await deliveries.outbox(10);
   const made: NewDelivery = {
     id: `msg_${job.id}_${job.version}_callback`,
-    job_id: job.id,
+    subject: job.id,
     version: job.version,
     type: 'job.canceled',
     target: 'callbacks',

@@ -1,5 +1,6 @@
 import { Webhook } from 'standardwebhooks';
 import { expect, test } from 'vitest';
+import { BATCH_STATES } from '../../src/job/batch.ts';
 import { STATES } from '../../src/job/states.ts';
 import {
   createWebhookSecret,
@@ -41,8 +42,8 @@ test('a secret is whsec_ and 32 random bytes in base64', () => {
   expect(createWebhookSecret()).not.toBe(secret);
 });
 
-test('there is an event for every state, and by default ends and corrections are told', () => {
-  expect(EVENT_TYPES).toHaveLength(STATES.length + 2);
+test('there is an event for every state, and by default ends, corrections and paused batches are told', () => {
+  expect(EVENT_TYPES).toHaveLength(STATES.length + 2 + BATCH_STATES.length + 1);
   expect(DEFAULT_EVENTS).toEqual([
     'job.succeeded',
     'job.failed',
@@ -52,7 +53,13 @@ test('there is an event for every state, and by default ends and corrections are
     'job.lost',
     'job.sighted',
     'job.recovered',
+    'batch.succeeded',
+    'batch.failed',
+    'batch.stopped',
+    'batch.canceled',
+    'batch.paused',
   ]);
   expect(isEventType('job.running')).toBe(true);
+  expect(isEventType('batch.wave_done')).toBe(true);
   expect(isEventType('job.exploded')).toBe(false);
 });

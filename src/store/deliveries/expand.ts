@@ -1,36 +1,13 @@
 /** From the outbox to deliveries: the entry goes in the script that makes them, so a crash neither loses nor doubles. */
-import { decodeOutboxEntry, type OutboxEntry } from '../jobs/codec.ts';
 import type { Keys } from '../keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
+import type { Outgoing } from './outbox.ts';
 import { LISTED_MS, listOf, waiting } from './places.ts';
 import { encodeDelivery, type NewDelivery, originOf } from './record.ts';
 
-/** A change waiting in the outbox. */
-export interface Outgoing {
-  text: string;
-  /** Null where its job is gone. */
-  entry: OutboxEntry | null;
-  /** Why it cannot be read. */
-  error?: unknown;
-}
-
-export async function readOutbox(redis: Redis, keys: Keys, limit: number): Promise<Outgoing[]> {
-  const texts = await redis.lrange(keys.outbox, 0, limit - 1);
-  return Promise.all(
-    texts.map(async (text) => {
-      try {
-        const { id } = JSON.parse(text) as { id: string };
-        return { text, entry: decodeOutboxEntry(text, await redis.get(keys.jobRequest(id))) };
-      } catch (error) {
-        return { text, entry: null, error };
-      }
-    }),
-  );
-}
-
 /**
- * KEYS 1 outbox 2 due 3 the job's pending deliveries; for each delivery: its hash, waiting, list
+ * KEYS 1 outbox 2 due 3 the pending deliveries of the job or batch; for each delivery: its hash, waiting, list
  * ARGV 1 the entry 2 how many deliveries; for each: id, origin, how many texts follow, names and values
  * Returns 1, or 0 if the entry is gone.
  */

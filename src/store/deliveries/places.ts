@@ -37,13 +37,13 @@ export function deadListOf(keys: Keys, of: { target: string; owner: string }): s
 
 /** KEYS of the scripts that end a delivery or send it again, as their headers number them. */
 export function placesOf(keys: Keys, delivery: Delivery): string[] {
-  const { id, origin, job_id } = delivery;
+  const { id, origin, subject } = delivery;
   return [
     keys.delivery(id),
     waiting(keys, origin),
     sending(keys, origin),
     keys.deliveriesDue,
-    keys.deliveriesPending(job_id),
+    keys.deliveriesPending(subject),
     keys.deliveriesDead,
     deadListOf(keys, delivery),
   ];

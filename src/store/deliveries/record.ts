@@ -1,8 +1,8 @@
 /**
  * A delivery as Redis keeps it: a hash of texts. The body is fixed when the delivery is made, so that every
- * attempt sends the same bytes, and a dead one can be sent again after its job's record is gone.
+ * attempt sends the same bytes, and a dead one can be sent again after the record of its job or batch is gone.
  */
-import type { JobEventType } from '../../job/record.ts';
+import type { EventType } from '../../protocol/webhook.ts';
 
 export interface DeliveryAttempt {
   /** Milliseconds since 1970. */
@@ -20,14 +20,15 @@ export interface DeliveryAttempt {
 
 /** What is known of a delivery when it is made. */
 export interface NewDelivery {
-  /** `msg_<job>_<version>_<receiver>`: the same event for the same receiver is the same delivery. */
+  /** `msg_<job or batch>_<version>_<receiver>`: the same event for the same receiver is the same delivery. */
   id: string;
-  job_id: string;
+  /** The id of the job or batch that it tells of. */
+  subject: string;
   version: number;
-  type: JobEventType;
+  type: EventType;
   /** An endpoint's id, or `callbacks`. */
   target: string;
-  /** The name of the API key that made the job. */
+  /** The name of the API key that made the job or batch. */
   owner: string;
   url: string;
   body: string;
@@ -53,7 +54,9 @@ export const KEPT_ATTEMPTS = 20;
 
 /** Names and values of the hash, without those that the script adds. */
 export function encodeDelivery(delivery: NewDelivery): string[] {
-  const { id: _, ...fields } = delivery;
+  const { id: _, subject, ...rest } = delivery;
+  // Its name from before batches, which stored deliveries have.
+  const fields = { job_id: subject, ...rest };
   return [...Object.entries(fields).flatMap(([name, value]) => [name, String(value)]), 'attempts', '[]'];
 }
 
@@ -63,14 +66,25 @@ export function originOf(url: string): string {
 
 /** @returns null if there is no such delivery */
 export function decodeDelivery(id: string, hash: Record<string, string>): Delivery | null {
-  const { job_id, type, target, owner, url, origin, body, state, attempts = '[]', reason = null } = hash;
-  if (!job_id || !type || !target || owner === undefined || !url || !origin || !body || !state) return null;
+  const {
+    job_id: subject,
+    type,
+    target,
+    owner,
+    url,
+    origin,
+    body,
+    state,
+    attempts = '[]',
+    reason = null,
+  } = hash;
+  if (!subject || !type || !target || owner === undefined || !url || !origin || !body || !state) return null;
   const time = (text: string | undefined) => (text === undefined ? null : Number(text));
   return {
     id,
-    job_id,
+    subject,
     version: Number(hash.version),
-    type: type as JobEventType,
+    type: type as EventType,
     target,
     owner,
     url,

@@ -19,7 +19,7 @@ import { isDelivered, isGone, judge, type Schedule } from './schedule.ts';
 export interface AttemptDeps {
   deliveries: Pick<DeliveryStore, 'settle'>;
   endpoints: Pick<EndpointStore, 'get' | 'secrets' | 'disable'>;
-  /** The secret of the callbacks of an API key's jobs, by the key's name. */
+  /** The secret of the callbacks of an API key's jobs and batches, by the key's name. */
   callbackSecret: (owner: string) => Promise<string | null>;
   sender: Pick<WebhookSender, 'send'>;
   schedule: Schedule;
@@ -71,10 +71,13 @@ export function createAttempt(deps: AttemptDeps): (claimed: Claimed) => Promise<
   }
 
   function logAttempt(delivery: Delivery, attempt: DeliveryAttempt, result: string): void {
-    const { id, job_id, target, type, tries } = delivery;
+    const { id, subject, target, type, tries } = delivery;
     const { status, error, duration_ms } = attempt;
     log.info(
-      { delivery: id, job: job_id, target, type, attempt: tries + 1, status, error, duration_ms, result },
+      {
+        ...{ delivery: id, [subject.startsWith('batch_') ? 'batch' : 'job']: subject, target, type },
+        ...{ attempt: tries + 1, status, error, duration_ms, result },
+      },
       'webhook.delivery.attempted',
     );
   }

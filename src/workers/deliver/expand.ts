@@ -1,12 +1,13 @@
 /**
- * From changes to deliveries: who is told of a change, and with which body. The store takes the change out of
- * the outbox in the script that makes its deliveries; a change that nobody wants to hear of just goes.
+ * From changes to deliveries. The store takes a change out of the outbox in the script that makes its deliveries; one
+ * that nobody wants to hear of just goes.
  */
 import type { Logger } from 'pino';
-import type { Job, JobEventType } from '../../job/record.ts';
-import { DEFAULT_EVENTS, isEventType, type WebhookPayload } from '../../protocol/webhook.ts';
-import { CALLBACKS, type DeliveryStore, type NewDelivery, type Outgoing } from '../../store/deliveries.ts';
-import { type Endpoint, type EndpointStore, hears } from '../../store/webhooks.ts';
+import type { Job } from '../../job/record.ts';
+import type { DeliveryStore, NewDelivery, Outgoing } from '../../store/deliveries.ts';
+import type { Endpoint, EndpointStore } from '../../store/webhooks.ts';
+import { changeOf } from './change-of.ts';
+import { deliveriesOf } from './deliveries-of.ts';
 
 export interface ExpandDeps {
   deliveries: Pick<DeliveryStore, 'outbox' | 'expand'>;
@@ -50,47 +51,12 @@ export async function expandOutbox(
   async function wantedBy({ text, entry, error }: Outgoing, all: Endpoint[]): Promise<NewDelivery[] | null> {
     try {
       if (error !== undefined) throw error;
-      if (!entry) log.warn({ entry: text.slice(0, 100) }, 'webhook.expand.job_gone');
-      return entry && isEventType(entry.type) ? await toTell({ ...entry, type: entry.type }, all, view) : [];
+      if (!entry) log.warn({ entry: text.slice(0, 100) }, 'webhook.expand.record_gone');
+      const change = entry && changeOf(entry, view);
+      return change ? await deliveriesOf(change, all) : [];
     } catch (err) {
       log.error({ err, entry: text.slice(0, 100) }, 'webhook.expand.unreadable');
       return null;
     }
   }
-}
-
-interface Told {
-  id: string;
-  version: number;
-  type: JobEventType;
-  at: number;
-  job: Job;
-}
-
-async function toTell(change: Told, endpoints: Endpoint[], view: ExpandDeps['view']): Promise<NewDelivery[]> {
-  const { job, type, version } = change;
-  const callback = job.callback_url !== null && DEFAULT_EVENTS.includes(type) ? job.callback_url : null;
-  const listeners = endpoints.filter((endpoint) => hears(endpoint, type, job));
-  if (callback === null && listeners.length === 0) return [];
-
-  const payload: WebhookPayload = {
-    type,
-    timestamp: new Date(change.at).toISOString(),
-    data: await view(job),
-  };
-  const body = JSON.stringify(payload);
-  const deliveryTo = (target: string, receiver: string, url: string): NewDelivery => ({
-    id: `msg_${job.id}_${version}_${receiver}`,
-    job_id: job.id,
-    version,
-    type,
-    target,
-    owner: job.created_by,
-    url,
-    body,
-  });
-  return [
-    ...(callback === null ? [] : [deliveryTo(CALLBACKS, 'callback', callback)]),
-    ...listeners.map(({ id, url }) => deliveryTo(id, id, url)),
-  ];
 }

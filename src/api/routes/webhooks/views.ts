@@ -4,9 +4,8 @@
  * may name a receiver must not read there through the gateway.
  */
 import Type, { type Static } from 'typebox';
-import type { JobEventType } from '../../../job/record.ts';
 import { timestamp } from '../../../protocol/job-view.ts';
-import { DEFAULT_EVENTS, EVENT_TYPES } from '../../../protocol/webhook.ts';
+import { DEFAULT_EVENTS, EVENT_TYPES, type EventType } from '../../../protocol/webhook.ts';
 import type { Delivery } from '../../../store/deliveries.ts';
 import type { Endpoint } from '../../../store/webhooks.ts';
 
@@ -16,14 +15,14 @@ function orNull(type: 'string' | 'integer', description: string) {
   return Type.Unsafe<string | number | null>({ type: [type, 'null'], description });
 }
 
-const Events = Type.Array(Type.Unsafe<JobEventType>({ type: 'string', enum: [...EVENT_TYPES] }), {
+const Events = Type.Array(Type.Unsafe<EventType>({ type: 'string', enum: [...EVENT_TYPES] }), {
   minItems: 1,
   uniqueItems: true,
-  description: `Which events; by default a job's end and its corrections: ${DEFAULT_EVENTS.join(', ')}.`,
+  description: `Which events; by default ends, corrections, and that a batch is paused: ${DEFAULT_EVENTS.join(', ')}.`,
 });
 const Labels = Type.Record(Type.String({ maxLength: 63 }), Type.String({ maxLength: 255 }), {
   maxProperties: 16,
-  description: 'Only jobs that carry all of these labels.',
+  description: 'Only jobs and batches that carry all of these labels.',
 });
 const Url = Type.String({ minLength: 1, maxLength: 2048, description: 'Where to POST; http or https.' });
 
@@ -50,7 +49,7 @@ const endpointFields = {
   events: Type.Array(Type.String()),
   labels: Type.Record(Type.String(), Type.String()),
   created_by: Type.String({ description: 'The name of the API key that made it.' }),
-  all_jobs: Type.Boolean({ description: "Made by an admin: hears of every key's jobs." }),
+  all_jobs: Type.Boolean({ description: "Made by an admin: hears of every key's jobs and batches." }),
   disabled_at: orNull('string', 'Since when nothing is sent to it.'),
   disabled_reason: orNull('string', 'Why.'),
   old_secret_valid_until: orNull('string', 'Until then the secret before the last rotation signs too.'),
@@ -72,8 +71,9 @@ export const DeliveryView = Type.Object(
     id: Type.String({ description: 'The `webhook-id` of every attempt.' }),
     webhook_id: Type.String({ description: "The endpoint's id, or `callbacks`." }),
     type: Type.String(),
-    job_id: Type.String(),
-    version: Type.Integer({ description: 'The version of the job that it tells of.' }),
+    job_id: orNull('string', 'The job that it tells of; null: it tells of a batch.'),
+    batch_id: orNull('string', 'The batch that it tells of; null: it tells of a job.'),
+    version: Type.Integer({ description: 'The version of the job or batch that it tells of.' }),
     url: Type.String({ description: 'Where it was to go when it was made.' }),
     state: Type.Unsafe<Delivery['state']>({ type: 'string', enum: ['pending', 'delivered', 'dead'] }),
     reason: orNull('string', 'Why it is dead.'),
@@ -120,12 +120,14 @@ export function deliveryView(
   delivery: Delivery,
   options: { responses: boolean },
 ): Static<typeof DeliveryView> {
-  const { id, target, type, job_id, version, url, state, reason } = delivery;
+  const { id, target, type, subject, version, url, state, reason } = delivery;
+  const isOfBatch = subject.startsWith('batch_');
   return {
     id,
     webhook_id: target,
     type,
-    job_id,
+    job_id: isOfBatch ? null : subject,
+    batch_id: isOfBatch ? subject : null,
     version,
     url,
     state,
