@@ -38,7 +38,7 @@ export function courseKeys(keys: Keys, id: string): string[] {
  * Lua:
  * `batch_at(first, id)`: the batch whose keys begin at KEYS[first];
  * `batch_count(b, index, host, from, to)`: one target's job went from one state to another; false: it has none;
- * `batch_announce(b, now, type, state, version)`: tells an event of it;
+ * `batch_announce(b, now, type, state, version)`: tells an event of it; `b.told` where webhooks may have to;
  * `batch_settle(b, now, changed)`: draws the conclusions. Returns the state, how many jobs may be made now, how many
  * may be on hosts besides those that are, and 1 if somebody must be woken to go on with it; nil where there is no record.
  */
@@ -74,6 +74,7 @@ local function batch_announce(b, now, type, state, version)
   redis.call('XADD', b.events, 'MAXLEN', '~', 100000, '*', 'id', b.id, 'version', version, 'state', state, 'host', '',
     'owner', seen[1], 'type', type)
   if seen[2] or redis.call('EXISTS', b.endpoints) == 1 then
+    b.told = true
     redis.call('RPUSH', b.outbox,
       cjson.encode({id = b.id, version = version, type = type, at = now, hash = redis.call('HGETALL', b.hash)}))
   end
@@ -97,7 +98,7 @@ local function batch_settle(b, now, changed)
   local failures = n('failed') + n('timed_out') + n('lost') + n('expired') - num('expired_away')
   local unreachable = n('unreachable') + away + num('expired_away')
 
-  local state, before, told, set = f.state, f.state, {}, {}
+  local state, stored_wave, told, set = f.state, f.wave, {}, {}
   local function note(field, value)
     f[field] = tostring(value)
     set[#set + 1], set[#set + 2] = field, value
@@ -106,7 +107,7 @@ local function batch_settle(b, now, changed)
     if new == state then return end
     state = new
     note('state', new)
-    told[#told + 1] = {type = 'batch.' .. new, state = new}
+    told[#told + 1] = {type = 'batch.' .. new, state = new, wave = f.wave}
   end
 
   if state == 'running' or (state == 'paused' and f.on_limit ~= 'pause') then
@@ -126,7 +127,7 @@ local function batch_settle(b, now, changed)
     and queued + on_hosts - n('unreachable') == 0 then
     if f.wave_done ~= f.wave then
       note('wave_done', f.wave)
-      told[#told + 1] = {type = 'batch.wave_done', state = state}
+      told[#told + 1] = {type = 'batch.wave_done', state = state, wave = f.wave}
       if num('wave_pause_ms') < 0 then
         note('awaits_wave', 1)
         become('paused')
@@ -183,13 +184,16 @@ local function batch_settle(b, now, changed)
   end
 
   if #set > 0 then redis.call('HSET', b.hash, unpack(set)) end
-  -- Each under a version of its own: who has heard of one version ignores another of the same.
+  -- Each under a version of its own: who has heard of one version ignores another of the same. A wave that is done is
+  -- told as that wave, though the next one has begun.
   for _, event in ipairs(told) do
     local version = redis.call('HINCRBY', b.hash, 'version', 1)
-    redis.call('HSET', b.hash, 'state', event.state)
+    redis.call('HSET', b.hash, 'state', event.state, 'wave', event.wave)
+    stored_wave = event.wave
     batch_announce(b, now, event.type, event.state, version)
   end
-  if changed and #told == 0 then
+  if stored_wave ~= f.wave then redis.call('HSET', b.hash, 'wave', f.wave) end
+  if changed and #told == 0 or stored_wave ~= f.wave then
     local version = redis.call('HINCRBY', b.hash, 'version', 1)
     redis.call('PUBLISH', b.channel, cjson.encode({b.id, version, state, '', f.owner, 'batch.changed'}))
   end

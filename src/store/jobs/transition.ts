@@ -132,7 +132,7 @@ end
 redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
   'host', p.host, 'owner', p.owner, 'type', p.type)
 redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
-return {version, told and 1 or 0, freed, heir, batch_wakes}
+return {version, (told or b and b.told) and 1 or 0, freed, heir, batch_wakes}
 `);
 
 export interface Moved {
