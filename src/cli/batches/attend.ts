@@ -49,7 +49,8 @@ async function waitForBatch(client: Client, first: BatchView, display: Display):
     await nameWrongHosts(batch);
     if (isOver) return batch;
     if (batch.state === 'paused' && told !== 'paused') {
-      display.note(`${batch.id} is paused; \`${commandName()} batch resume ${batch.id}\` goes on with it`);
+      const what = batch.awaits_wave ? `wave ${batch.wave} is done` : `${batch.id} is paused`;
+      display.note(`${what}; \`${commandName()} batch resume ${batch.id}\` goes on`);
     }
     told = batch.state;
     await pause(PACE_MS);

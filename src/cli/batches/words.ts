@@ -33,9 +33,10 @@ export function sentenceForBatch(batch: BatchView): string {
 }
 
 /** `stopped by max_failures`, `running, wave 2` */
-export function headingOf({ state, stopped_because, waves, wave }: BatchView): string {
+export function headingOf({ state, stopped_because, waves, wave, next_wave_at }: BatchView): string {
   const because = stopped_because === null ? '' : ` by ${stopped_because}`;
-  return `${state}${because}${waves === null ? '' : `, wave ${wave}`}`;
+  const next = next_wave_at === null ? '' : `, the next one at ${next_wave_at}`;
+  return `${state}${because}${waves === null ? '' : `, wave ${wave}`}${next}`;
 }
 
 export function countsInWords(counts: BatchCounts): string {
