@@ -38,15 +38,16 @@ class RunningGateway:
         self.url = f"http://127.0.0.1:{self.port}"
         self.log = data.parent / "gateway.log"
         self.key = ""
+        self.callback_secret = ""
         self._process: subprocess.Popen[str] | None = None
         self._agent: subprocess.Popen[str] | None = None
 
     def start(self) -> None:
         command = ["up", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
         self._process, _ = launch(command, self.log, "is up at")
-        found = re.search(r"^SLUICE_API_KEY=(.+)$", (self.data / "key.env").read_text(), re.MULTILINE)
-        assert found
-        self.key = found[1]
+        written = dict(re.findall(r"^(\w+)=(.+)$", (self.data / "key.env").read_text(), re.MULTILINE))
+        self.key = written["SLUICE_API_KEY"]
+        self.callback_secret = written["SLUICE_WEBHOOK_SECRET"]
 
     def start_agent(self) -> None:
         """An agent by the name that the example DAGs use."""
@@ -137,7 +138,8 @@ def launch(arguments: list[str], log: Path, ready: str) -> tuple[subprocess.Pope
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("SLUICE_", "REDIS_URL"))}
     process = subprocess.Popen(
         [SLUICE, *arguments],
-        env={**kept, "SLUICE_LOG_LEVEL": "warn"},
+        # Receivers of webhooks are on loopback here, which a gateway calls only where it is told to.
+        env={**kept, "SLUICE_LOG_LEVEL": "warn", "SLUICE_WEBHOOKS_ALLOW": "127.0.0.0/8"},
         stdout=subprocess.PIPE,
         stderr=log.open("a"),
         text=True,
