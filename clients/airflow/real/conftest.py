@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import pwd
 import subprocess
@@ -28,6 +29,9 @@ EXAMPLES = CLIENT / "example_dags"
 PATIENCE = 240
 ETL = "id -un; sleep 3; echo etl done\n"
 MADE_HERE = "made by the tests of the Airflow client"
+
+# A line for every question to the gateway would bury the evidence.
+logging.getLogger("httpx").setLevel(logging.WARNING)
 
 
 @pytest.fixture(scope="session")

@@ -27,6 +27,8 @@ from gateway import free_port, until
 CLIENT = Path(__file__).resolve().parents[1]
 SINGLE_FILE = os.environ.get("SLUICE_CLIENT") == "file"
 BIN = Path(sys.executable).parent
+#: How long a part of Airflow may take to end by itself, in seconds.
+STOP_SECONDS = 10
 
 
 class RealAirflow:
@@ -53,13 +55,7 @@ class RealAirflow:
     def __enter__(self) -> RealAirflow:
         try:
             self.run("airflow", "db", "migrate")
-            for name in self.components():
-                self.start(name)
-                if name == "api-server":
-                    # On 3 a task that starts before it is there fails.
-                    until(self._health, 120, "the API server")
-            if self.major == 3:
-                until(self._is_healthy, 120, "scheduler, triggerer and DAG processor")
+            self.start_all(self.components())
         except BaseException:
             self.__exit__()
             raise
@@ -73,6 +69,15 @@ class RealAirflow:
 
     def components(self) -> list[str]:
         return [*(["api-server", "dag-processor"] if self.major == 3 else []), "scheduler", "triggerer"]
+
+    def start_all(self, names: list[str]) -> None:
+        for name in names:
+            self.start(name)
+            if name == "api-server":
+                # On 3 a task that starts before it is there fails.
+                until(self._health, 120, "the API server")
+        if self.major == 3:
+            until(self._is_healthy, 120, "scheduler, triggerer and DAG processor")
 
     def start(self, name: str) -> None:
         """:param name: a component; one more of the same is called ``triggerer.2``, say"""
@@ -89,13 +94,15 @@ class RealAirflow:
         )
 
     def stop(self, name: str, number: int = signal.SIGTERM) -> None:
-        """With everything that it started, as the end of its container would."""
+        """As a container is stopped: itself by the signal, and some time later all that it started is killed."""
         started = self.processes_of(name)
         process = self._processes.pop(name)
-        signal_group(process.pid, number)
         if number != signal.SIGKILL:
+            process.send_signal(number)
             with suppress(subprocess.TimeoutExpired):
-                process.wait(20)
+                process.wait(STOP_SECONDS)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
         # Tasks of 2.11 are in process groups of their own.
         for one in started:
             with suppress(psutil.NoSuchProcess):
@@ -193,8 +200,9 @@ class RealAirflow:
         return [int(line) for line in file.read_text().split()] if file.exists() else []
 
     def evidence(self) -> str:
-        """The ends of what the components wrote."""
-        logs = sorted(self.home.glob("*.log"))
+        """The ends of what the components and the newest tasks wrote."""
+        tasks = sorted(self.home.glob("logs/dag_id=*/**/*.log"), key=lambda path: path.stat().st_mtime)
+        logs = [*sorted(self.home.glob("*.log")), *tasks[-4:]]
         return "\n".join(f"--- {path.name}\n{path.read_text(errors='replace')[-3000:]}" for path in logs)
 
     def _is_healthy(self) -> bool:
@@ -222,6 +230,8 @@ class RealAirflow:
             "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.url,
             "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
             "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
+            # How soon the tasks of a scheduler that died are taken up again: every 5 minutes, by default.
+            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
             "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
             "PYTHONDONTWRITEBYTECODE": "1",
             # Where jobs write down that they ran.
@@ -242,8 +252,3 @@ class RealAirflow:
             "AIRFLOW__API_AUTH__JWT_SECRET": "for tests only, " * 4,
             "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
         }
-
-
-def signal_group(group: int, number: int) -> None:
-    with suppress(ProcessLookupError):
-        os.killpg(group, number)
