@@ -52,7 +52,7 @@ def test_a_task_that_is_cleared_starts_anew_once_its_old_job_is_over(airflow, ga
     assert airflow.xcom(dag_id, "cleared", "wait")["stdout"] == "try 2\n"
 
 
-def test_a_task_that_is_ended_while_no_triggerer_is_up_takes_its_job_with_it_later(airflow, gateway):
+def test_a_task_that_is_ended_unheard_while_no_triggerer_is_up_takes_its_job_with_it_later(airflow, gateway):
     killed = begin(airflow, gateway, "deferred", "unheard", "deferred")
     airflow.stop("triggerer", 9)
     mark_failed(killed)

@@ -66,7 +66,7 @@ def airflow(gateway: GatewayForTests, old_agent: OldAgent) -> Iterator[RealAirfl
             yield running
 
 
-def test_a_run_that_waits_for_a_job_of_the_agents_own_ends_right(airflow, gateway, old_agent):
+def test_a_run_that_waits_for_a_job_of_the_agents_own_goes_on_with_the_gateways_client(airflow, gateway, old_agent):
     pipe(airflow)
     airflow.trigger("of_the_agent", "waiting")
     until(lambda: waits(airflow), PATIENCE, "both sensors waiting")
