@@ -1,6 +1,7 @@
 /** All routes, with what each of them works with made once. A route that is not listed here does not exist. */
 import type { Registry } from 'prom-client';
 import type { AgentPort } from '../job/agent-port.ts';
+import type { Batch } from '../job/batch.ts';
 import type { Needs } from '../job/durability.ts';
 import type { ApiKeyStore } from '../store/api-keys.ts';
 import type { BatchStore } from '../store/batches.ts';
@@ -27,6 +28,12 @@ import type { Holds } from './holds.ts';
 import { createHostChecks } from './host-checks.ts';
 import type { Api } from './instance.ts';
 import { createPageTokens } from './page-tokens.ts';
+import { listBatchRoutes } from './routes/batches/list.ts';
+import { batchOutputRoute } from './routes/batches/output.ts';
+import { readBatchRoute } from './routes/batches/read.ts';
+import { retryBatchRoute } from './routes/batches/retry.ts';
+import { steerBatchRoutes } from './routes/batches/steer.ts';
+import { submitBatchRoute } from './routes/batches/submit.ts';
 import { eventsRoute } from './routes/events.ts';
 import { checkHostRoute } from './routes/hosts/check.ts';
 import { drainHostRoutes } from './routes/hosts/drain.ts';
@@ -85,15 +92,18 @@ interface Made {
 }
 
 export function registerRoutes(app: Api, given: Given & Made): void {
-  const waits = createWaits(given);
+  const { feed, closing } = given;
+  const waits = createWaits({ read: given.jobs.getMany, feed, closing });
+  const batchWaits = createWaits<Batch>({ read: given.batches.getMany, feed, closing });
   const changeTail = createChangeTail(given.feed);
   const inSlot = createInSlot(given);
   const calling = createCalling({ hosts: given.hosts, inSlot, budget: given.budget });
   const pageTokens = createPageTokens(given.sealer.pepper);
   const succeed = createSucceed({ ...given, cancel: given.cancelJob });
-  const deps = { ...given, succeed, waits, changeTail, calling, pageTokens };
+  const deps = { ...given, succeed, waits, batchWaits, changeTail, calling, pageTokens };
   app.addHook('onClose', async () => {
     waits.close();
+    batchWaits.close();
     changeTail.close();
   });
 
@@ -108,6 +118,13 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   jobEventsRoute(app, deps);
   explainRoute(app, deps);
   eventsRoute(app, deps);
+
+  submitBatchRoute(app, deps);
+  listBatchRoutes(app, deps);
+  readBatchRoute(app, deps);
+  batchOutputRoute(app, deps);
+  steerBatchRoutes(app, deps);
+  retryBatchRoute(app, deps);
 
   const lookAgain = createLookAgain({ followed: given.followed, wake: given.wake, log: app.log });
   putHostRoute(app, { ...deps, lookAgain });

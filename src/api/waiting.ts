@@ -1,19 +1,21 @@
 /**
- * Waiting for jobs: what is behind `Prefer: wait`, `?wait=` and `:wait`. A wait reads the records once, is then
+ * Waiting for jobs and batches: what is behind `Prefer: wait`, `?wait=` and `:wait`. A wait reads the records once, is then
  * woken by the feed alone, and reads again at its end: waiting costs Redis nothing.
  *
  * A missed announcement costs time, never truth: after a gap the records are read again, and so they are at
  * the end. A wait ends early when its caller goes away or the server closes.
  */
+import type { Batch } from '../job/batch.ts';
 import type { Job } from '../job/record.ts';
-import type { State } from '../job/states.ts';
 import type { Feed } from '../store/feed.ts';
-import type { JobStore } from '../store/jobs.ts';
 
-/** A job, and what about it is waited for. */
-export interface Watch {
+/** What can be waited for: jobs and batches. */
+type Waited = Pick<Job, 'id' | 'version' | 'state'> | Pick<Batch, 'id' | 'version' | 'state'>;
+
+/** A record, and what about it is waited for. */
+export interface Watch<T extends Waited = Job> {
   id: string;
-  ready(seen: { version: number; state: State }): boolean;
+  ready(seen: Pick<T, 'version' | 'state'>): boolean;
 }
 
 export interface WaitOptions {
@@ -24,35 +26,37 @@ export interface WaitOptions {
   signal: AbortSignal;
 }
 
-export interface Waits {
-  /** Waits for the jobs, at most so long. Jobs that do not exist are not waited for. */
-  until(watches: Watch[], options: WaitOptions): Promise<(Job | null)[]>;
+export interface Waits<T extends Waited = Job> {
+  /** Waits for the records, at most so long. Those that do not exist are not waited for. */
+  until(watches: Watch<T>[], options: WaitOptions): Promise<(T | null)[]>;
   close(): void;
 }
+export type BatchWaits = Waits<Batch>;
 
 const LOOK_AGAIN_MS = 500;
 
-interface Waiter {
-  seen(id: string, seen: { version: number; state: State }): void;
+interface Waiter<T extends Waited> {
+  seen(id: string, seen: Pick<T, 'version' | 'state'>): void;
   lookAgain(): void;
 }
 
-export interface WaitDeps {
-  jobs: Pick<JobStore, 'getMany'>;
+export interface WaitDeps<T extends Waited> {
+  /** Reads the records, null where there is none. */
+  read(ids: string[]): Promise<(T | null)[]>;
   feed: Pick<Feed, 'onChange' | 'onGap'>;
   /** Aborted when the server closes: all waits are then answered at once. */
   closing: AbortSignal;
 }
 
-export function createWaits(deps: WaitDeps): Waits {
-  const { jobs, feed, closing } = deps;
-  const byJob = new Map<string, Set<Waiter>>();
+export function createWaits<T extends Waited = Job>(deps: WaitDeps<T>): Waits<T> {
+  const { read, feed, closing } = deps;
+  const byId = new Map<string, Set<Waiter<T>>>();
   const stops = [
     feed.onChange((change) => {
-      for (const waiter of byJob.get(change.id) ?? []) waiter.seen(change.id, change);
+      for (const waiter of byId.get(change.id) ?? []) waiter.seen(change.id, change as unknown as T);
     }),
     feed.onGap(() => {
-      for (const waiter of new Set([...byJob.values()].flatMap((set) => [...set]))) waiter.lookAgain();
+      for (const waiter of new Set([...byId.values()].flatMap((set) => [...set]))) waiter.lookAgain();
     }),
   ];
 
@@ -63,13 +67,13 @@ export function createWaits(deps: WaitDeps): Waits {
     },
   };
 
-  async function wait(watches: Watch[], { seconds, mode, signal }: WaitOptions): Promise<(Job | null)[]> {
+  async function wait(watches: Watch<T>[], { seconds, mode, signal }: WaitOptions): Promise<(T | null)[]> {
     const ids = watches.map(({ id }) => id);
     const pending = new Map(watches.map((watch) => [watch.id, watch]));
     const { promise: enough, resolve: finish } = Promise.withResolvers<void>();
     const over = new AbortController();
     const done = () => pending.size === 0 || (mode === 'any' && pending.size < watches.length);
-    const waiter: Waiter = {
+    const waiter: Waiter<T> = {
       seen(id, seen) {
         if (pending.get(id)?.ready(seen)) pending.delete(id);
         if (done()) finish();
@@ -81,9 +85,9 @@ export function createWaits(deps: WaitDeps): Waits {
       },
     };
     async function look() {
-      const found = await jobs.getMany(ids);
-      for (const [i, job] of found.entries()) {
-        if (job) waiter.seen(job.id, job);
+      const found = await read(ids);
+      for (const [i, record] of found.entries()) {
+        if (record) waiter.seen(record.id, record);
         else pending.delete(ids[i] as string);
       }
       if (pending.size === 0) finish();
@@ -98,7 +102,7 @@ export function createWaits(deps: WaitDeps): Waits {
       const found = await look();
       if (done() || signal.aborted || closing.aborted) return found;
       await enough;
-      return await jobs.getMany(ids);
+      return await read(ids);
     } finally {
       over.abort();
       clearTimeout(timer);
@@ -106,16 +110,16 @@ export function createWaits(deps: WaitDeps): Waits {
     }
   }
 
-  function listen(ids: string[], waiter: Waiter): () => void {
+  function listen(ids: string[], waiter: Waiter<T>): () => void {
     for (const id of ids) {
-      const waiters = byJob.get(id) ?? new Set();
-      byJob.set(id, waiters.add(waiter));
+      const waiters = byId.get(id) ?? new Set();
+      byId.set(id, waiters.add(waiter));
     }
     return () => {
       for (const id of ids) {
-        const waiters = byJob.get(id);
+        const waiters = byId.get(id);
         waiters?.delete(waiter);
-        if (waiters?.size === 0) byJob.delete(id);
+        if (waiters?.size === 0) byId.delete(id);
       }
     };
   }

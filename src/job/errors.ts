@@ -41,6 +41,9 @@ export const ERRORS = {
   agent_job_unknown: { status: 404, title: "The host's agent knows no such job", retry: 'never' },
   unique_key_in_use: { status: 409, title: 'Another job holds the unique key', retry: 'never' },
   job_is_over: { status: 409, title: 'The job is over', retry: 'never' },
+  // Batches
+  batch_is_over: { status: 409, title: 'The batch is over, or about to be', retry: 'never' },
+  batch_not_over: { status: 409, title: 'The batch is not over', retry: 'never' },
   // Hosts
   address_in_use: { status: 409, title: 'Another host has this address', retry: 'never' },
   token_required: { status: 422, title: 'This change must carry the token again', retry: 'never' },

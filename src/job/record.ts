@@ -114,6 +114,8 @@ export interface JobProgress {
   stdout_bytes: number | null;
   stderr_bytes: number | null;
   attach_command: string | null;
+  /** Of a job of a batch, once over: the same for two jobs with the same output; null where that is not known. */
+  output_print: string | null;
   outcome: Outcome | null;
 }
 
@@ -156,6 +158,7 @@ export const NOT_STARTED: Omit<JobProgress, 'state' | 'version'> = {
   stdout_bytes: null,
   stderr_bytes: null,
   attach_command: null,
+  output_print: null,
   outcome: null,
 };
 

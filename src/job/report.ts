@@ -11,6 +11,9 @@ export interface ReportedOutput {
   /** The last bytes of each stream, where the report carried them (8 KiB and more). */
   stdout_tail: Buffer | null;
   stderr_tail: Buffer | null;
+  /** SHA-256 of each whole stream in hex, where the host has counted it. */
+  stdout_sha256?: string | null;
+  stderr_sha256?: string | null;
 }
 
 export type Report =

@@ -80,6 +80,24 @@ export const BatchView = Type.Object(
 );
 export type BatchView = Static<typeof BatchView>;
 
+/** Hosts of a batch that ended the same and wrote the same. */
+export const BatchOutput = Type.Object({
+  hosts: Type.String({ description: 'Folded: `web[001-118]`.' }),
+  count: Type.Integer({ description: 'How many they are.' }),
+  state: oneOf(COUNTED, 'Where they stand, as in `counts`.'),
+  return_code: orNull('integer', 'Null while they are not over, and where there is none.'),
+  stdout: orNull('string', 'The last 8 KiB; null while they are not over, and where it was not kept.'),
+  stderr: orNull('string', 'The last 8 KiB; null while they are not over, and where it was not kept.'),
+});
+export type BatchOutput = Static<typeof BatchOutput>;
+
+/** What a rehearsal answers. */
+export const BatchTargets = Type.Object({
+  targets: Type.Array(Type.String(), { description: 'The hosts that the batch would be for.' }),
+  total: Type.Integer({ description: 'How many they are.' }),
+});
+export type BatchTargets = Static<typeof BatchTargets>;
+
 export function batchView(batch: Batch): BatchView {
   return {
     id: batch.id,

@@ -32,8 +32,8 @@ export type AcceptedBatch =
 
 export interface BatchStore {
   /**
-   * Stores a new batch durably; or finds what the idempotency key stands for. `holder_changed`: its unique key is held by
-   * another one than `options.holder` by now, or by one that is not to be replaced.
+   * Stores a new batch durably; or finds what the idempotency key stands for. `holder_changed`: another one than
+   * `options.seen` came under its unique key meanwhile.
    */
   accept(
     batch: Batch,

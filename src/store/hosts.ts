@@ -7,6 +7,7 @@ import type { AddressPattern, AgentFacts, HostConfig, HostHealth } from '../job/
 import type { HostChange } from './feed.ts';
 import { createHealthStore, type HostFailure } from './hosts/health.ts';
 import type { HostPage, HostPageOrder } from './hosts/list.ts';
+import { agentsOf, createResolveMany } from './hosts/many.ts';
 import { createPatterns, hostPlace, splitAddress } from './hosts/patterns.ts';
 import { createRecall, printOf, type SeenHost } from './hosts/recall.ts';
 import { createRegistry, type HostPatch } from './hosts/registry.ts';
@@ -30,6 +31,10 @@ export interface HostStore {
   /** The same with what a script needs to see that it is still so; `remembered` without asking Redis, perhaps of before. */
   see(targetServer: string): Promise<SeenHost | null>;
   remembered(targetServer: string): SeenHost | null;
+  /** The same as `resolve` for many at once; null where it is nobody's. */
+  resolveMany(targetServers: readonly string[]): Promise<(HostConfig | null)[]>;
+  /** What is known of the agents of these hosts. */
+  agentsOf(names: readonly string[]): Promise<(AgentFacts | null)[]>;
   /** Registered hosts by name. */
   list(page: HostPageOrder): Promise<HostPage>;
   /** @throws SluiceError host_has_active_jobs */
@@ -88,6 +93,8 @@ export function createHostStore(deps: {
       if (named || !splitAddress(targetServer)) return named;
       return (await registry.byAddress(targetServer)) ?? admitted(targetServer);
     },
+    resolveMany: createResolveMany({ redis, keys, admitted }),
+    agentsOf: (names) => agentsOf(redis, keys, names),
     remembered: recall.remembered,
     async see(targetServer) {
       const named = await registry.read(targetServer);

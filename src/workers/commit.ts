@@ -11,6 +11,7 @@ import { settle } from '../job/settle.ts';
 import { isOver } from '../job/states.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Contact, Target } from './contact.ts';
+import { outputPrint } from './output-print.ts';
 
 /** Kept of each stream with every job that is over. */
 const TAIL_BYTES = 8 * 1024;
@@ -50,6 +51,7 @@ export function createCommit(deps: {
     if (report.kind === 'ended') {
       const { output, ...tails } = await kept(target, { ...job, ...extra }, report);
       Object.assign(change, tails, isOver(move.to) && output && { output });
+      if (job.batch_id !== null && tails.tails) change.output_print = outputPrint(report, tails.tails);
     }
     const moved = await jobs.transition(job, job.state, move.to as never, change);
     const fields = { job: job.id, host: job.host, from: job.state, to: move.to, why: change.why };

@@ -57,6 +57,8 @@ function outputOf(job: AgentJob): ReportedOutput {
   return {
     stdout_bytes: job.stdout_bytes ?? null,
     stderr_bytes: job.stderr_bytes ?? null,
+    stdout_sha256: job.stdout_sha256 ?? null,
+    stderr_sha256: job.stderr_sha256 ?? null,
     stdout_tail: tailOf(job.stdout, job.stdout_encoding),
     stderr_tail: tailOf(job.stderr, job.stderr_encoding),
   };

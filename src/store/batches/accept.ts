@@ -4,7 +4,6 @@
  */
 import { createHash } from 'node:crypto';
 import type { Batch, BatchTarget } from '../../job/batch.ts';
-import type { OnDuplicate } from '../../job/record.ts';
 import {
   CLAIMED_LUA,
   claimOf,
@@ -21,10 +20,10 @@ import { COURSE_LUA, courseKeys } from './course.ts';
 
 /**
  * KEYS 1 request 2 targets 3 idempotency key 4 unique key 5 all 6 those of the owner 7.. the batch's (`course.ts`)
- * ARGV 1 id 2 request 3 what claims the idempotency key or "" 4 on_duplicate, or "" without a unique key
- *      5 who held the unique key as the caller saw it, or "" 6 how many texts of its hash 7.. those, then the targets
- * Returns {1} when accepted, {0, its text} when the idempotency key is taken, {2} where another one holds the unique key
- * than the caller saw, or it is not to be replaced.
+ * ARGV 1 id 2 request 3 what claims the idempotency key or "" 4 "" without a unique key
+ *      5 who came last under the unique key as the caller saw it, or "" 6 how many texts of its hash 7.. those, then the targets
+ * Returns {1} when accepted, {0, its text} when the idempotency key is taken, {2} where another one came
+ * under the unique key meanwhile.
  */
 const acceptScript = defineScript(`${CLAIMED_LUA}${COURSE_LUA}
 -- Its own first run, whose reply was lost with the connection.
@@ -32,8 +31,7 @@ if redis.call('EXISTS', KEYS[7]) == 1 then return {1} end
 local taken = ARGV[3] ~= '' and claimed(KEYS[3])
 if taken then return {0, taken} end
 if ARGV[4] ~= '' then
-  local holder = redis.call('GET', KEYS[4]) or ''
-  if holder ~= ARGV[5] or holder ~= '' and ARGV[4] ~= 'replace' then return {2} end
+  if (redis.call('GET', KEYS[4]) or '') ~= ARGV[5] then return {2} end
   redis.call('SET', KEYS[4], ARGV[1])
 end
 if ARGV[3] ~= '' then redis.call('SET', KEYS[3], ARGV[3]) end
@@ -55,9 +53,10 @@ return {1}
 export type BatchAcceptance = { batch: Batch } | { taken: Taken } | 'holder_changed';
 
 export interface BatchOptions {
-  onDuplicate: OnDuplicate;
-  /** The batch that holds the unique key as the caller saw it: it is replaced. */
-  holder: string | null;
+  /** Who came last under the unique key as the caller saw it. */
+  seen: string | null;
+  /** The batch that must be over before this one begins. */
+  replaces: string | null;
 }
 
 export async function accept(
@@ -66,12 +65,12 @@ export async function accept(
   batch: Batch,
   targets: readonly BatchTarget[],
   idempotency: Idempotency | undefined,
-  { onDuplicate, holder }: BatchOptions,
+  { seen, replaces }: BatchOptions,
 ): Promise<BatchAcceptance> {
   const { id, created_by: owner } = batch;
   const digest = idempotency ? digestOf(idempotency.key) : '';
   const print = idempotency?.fingerprint ?? '';
-  const kept: Batch = { ...batch, replaces: holder, ...(idempotency && { idempotency: digest }) };
+  const kept: Batch = { ...batch, replaces, ...(idempotency && { idempotency: digest }) };
   const course = encodeCourse(kept);
   const reply = (await acceptScript(
     redis,
@@ -88,8 +87,8 @@ export async function accept(
       id,
       encodeBatchRequest(kept),
       idempotency ? claimOf(id, print) : '',
-      batch.unique_key === null ? '' : onDuplicate,
-      holder ?? '',
+      batch.unique_key === null ? '' : '1',
+      seen ?? '',
       course.length,
       ...course,
       ...targets.map(encodeTarget),

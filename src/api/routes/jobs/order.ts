@@ -10,7 +10,7 @@ import { envPlace, type Sealer } from '../../../store/sealing.ts';
 import { COMMAND_BYTES, ENV_BYTES, type SubmitBody } from './submit.schema.ts';
 
 /** @throws SluiceError invalid_request with the field at fault */
-export function checkBody(body: SubmitBody): void {
+export function checkBody(body: Omit<SubmitBody, 'target_server'>): void {
   const texts = { command: body.command, shell: body.shell, workdir: body.workdir };
   for (const [field, text] of Object.entries(texts)) checkText(field, text ?? '');
   if (Buffer.byteLength(body.command) > COMMAND_BYTES) refuse('command', 'is larger than 64 KiB');
@@ -43,27 +43,13 @@ export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'se
     const created_at = decodeTime(ulid);
     return {
       ...NOT_STARTED,
+      ...wishesOf(body, created_at),
       state: 'queued',
       version: 1,
       id,
       target_server: body.target_server,
       host: host.name,
-      command: body.command,
-      mode: body.mode,
-      job_user: body.job_user ?? null,
       sealed_env: sealEnvironment(deps.sealer, id, body),
-      shell: body.shell ?? null,
-      workdir: body.workdir ?? null,
-      timeout_seconds: body.timeout_seconds ?? null,
-      start_deadline_seconds: body.start_deadline_seconds,
-      lost_after_seconds: body.lost_after_seconds,
-      poll_interval: body.poll_interval,
-      not_before: startTime(body, created_at),
-      priority: body.priority,
-      labels: body.labels ?? {},
-      on_ambiguous_start: body.on_ambiguous_start,
-      leftovers: body.leftovers,
-      retry: body.retry && body.retry.max_attempts > 1 ? body.retry : null,
       unique_key: body.unique_key ?? null,
       callback_url: body.callback_url ?? null,
       created_by: from.caller,
@@ -75,7 +61,34 @@ export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'se
   };
 }
 
-function startTime({ not_before, start_deadline_seconds }: SubmitBody, now: number): number | null {
+/** What a command is to be run with, wherever it runs; of batches, too. */
+export type Wishes = Omit<SubmitBody, 'target_server' | 'unique_key' | 'on_duplicate' | 'callback_url'>;
+
+/**
+ * The same with its defaults filled in.
+ * @throws SluiceError invalid_request with the field at fault
+ */
+export function wishesOf(body: Wishes, now: number) {
+  return {
+    command: body.command,
+    mode: body.mode,
+    job_user: body.job_user ?? null,
+    shell: body.shell ?? null,
+    workdir: body.workdir ?? null,
+    timeout_seconds: body.timeout_seconds ?? null,
+    start_deadline_seconds: body.start_deadline_seconds,
+    lost_after_seconds: body.lost_after_seconds,
+    poll_interval: body.poll_interval,
+    not_before: startTime(body, now),
+    priority: body.priority,
+    labels: body.labels ?? {},
+    on_ambiguous_start: body.on_ambiguous_start,
+    leftovers: body.leftovers,
+    retry: body.retry && body.retry.max_attempts > 1 ? body.retry : null,
+  };
+}
+
+function startTime({ not_before, start_deadline_seconds }: Wishes, now: number): number | null {
   if (not_before === undefined || not_before === null) return null;
   const at = Date.parse(not_before);
   if (Number.isNaN(at)) refuse('not_before', 'is no time');
@@ -85,7 +98,8 @@ function startTime({ not_before, start_deadline_seconds }: SubmitBody, now: numb
   return at;
 }
 
-function sealEnvironment(sealer: Pick<Sealer, 'seal'>, id: string, body: SubmitBody): string | null {
+/** @param id of the job or the batch that it belongs to */
+export function sealEnvironment(sealer: Pick<Sealer, 'seal'>, id: string, body: Wishes): string | null {
   const { env, secret_env } = body;
   if (env === undefined && secret_env === undefined) return null;
   return sealer.seal(JSON.stringify({ env, secret_env }), envPlace(id));

@@ -6,6 +6,7 @@ import { SluiceError } from '../../../job/errors.ts';
 import type { AgentFacts, HostConfig } from '../../../job/host.ts';
 import type { Capability } from '../../../protocol/agent.ts';
 import { type ApiKey, hasScope, mayRunAs, mayUseHost } from '../../../store/api-keys.ts';
+import type { Wishes } from './order.ts';
 import type { SubmitBody } from './submit.schema.ts';
 
 /** @throws SluiceError forbidden with the field at fault */
@@ -21,12 +22,12 @@ export function checkGrants(caller: ApiKey, host: HostConfig, user: string | nul
 }
 
 /** Whether the body asks for anything that not every agent can do. */
-export function asksOfAgent(body: SubmitBody): boolean {
+export function asksOfAgent(body: Wishes): boolean {
   return askedFor(body).length > 0 || typeof body.job_user === 'string';
 }
 
 /** @throws SluiceError field_unsupported_by_agent with the field at fault */
-export function checkAgent(body: SubmitBody, host: HostConfig, agent: AgentFacts | null): void {
+export function checkAgent(body: Wishes, host: HostConfig, agent: AgentFacts | null): void {
   if (!agent) return;
   for (const [field, capability] of askedFor(body)) {
     if (!canDo(agent, host.launcher, capability)) {
@@ -39,7 +40,7 @@ export function checkAgent(body: SubmitBody, host: HostConfig, agent: AgentFacts
   }
 }
 
-function askedFor(body: SubmitBody): [field: string, Capability][] {
+function askedFor(body: Wishes): [field: string, Capability][] {
   const asked: [string, Capability, boolean][] = [
     ['secret_env', 'secret_env', body.secret_env !== undefined],
     ['shell', 'shell', typeof body.shell === 'string'],
@@ -63,7 +64,7 @@ function canDo(agent: AgentFacts, launcher: boolean, capability: Capability): bo
  * A job is replaced by canceling it.
  * @throws SluiceError forbidden with the field at fault
  */
-export function checkReplace(caller: ApiKey, { on_duplicate }: SubmitBody): void {
+export function checkReplace(caller: ApiKey, { on_duplicate }: Pick<SubmitBody, 'on_duplicate'>): void {
   if (on_duplicate !== 'replace' || hasScope(caller, 'jobs:cancel')) return;
   forbid(
     'on_duplicate',

@@ -5,6 +5,7 @@ import { JobView } from '../../../protocol/job-view.ts';
 import type { JobStore } from '../../../store/jobs.ts';
 import { visible } from '../../access.ts';
 import { clientGone } from '../../client-gone.ts';
+import { isUnchanged } from '../../etag.ts';
 import type { Holds } from '../../holds.ts';
 import type { Api } from '../../instance.ts';
 import { MAX_WAIT_SECONDS } from '../../prefer.ts';
@@ -63,7 +64,7 @@ export function readRoute(app: Api, { jobs, waits, holds }: ReadDeps): void {
       }
       const etag = `"${job.version}"`;
       reply.header('etag', etag).header('cache-control', 'no-cache');
-      if (matches(request.headers['if-none-match'], etag)) return reply.code(304).send(null);
+      if (isUnchanged(request.headers['if-none-match'], etag)) return reply.code(304).send(null);
       return reply.send(await showJob(jobs, job));
     },
   );
@@ -73,9 +74,4 @@ export function readRoute(app: Api, { jobs, waits, holds }: ReadDeps): void {
 function watchFor(id: string, since: number | undefined): Watch {
   if (since === undefined) return { id, ready: ({ state }) => isOver(state) };
   return { id, ready: ({ state, version }) => version > since || (isOver(state) && state !== 'lost') };
-}
-
-function matches(header: string | undefined, etag: string): boolean {
-  const tags = header?.split(',').map((tag) => tag.trim().replace(/^W\//, '')) ?? [];
-  return tags.includes('*') || tags.includes(etag);
 }

@@ -20,6 +20,7 @@ import { fingerprint, parseIdempotencyKey } from '../../idempotency.ts';
 import type { Api } from '../../instance.ts';
 import { parsePrefer } from '../../prefer.ts';
 import { createStoreClock } from '../../store-clock.ts';
+import { traceparentOf } from '../../traceparent.ts';
 import type { Waits } from '../../waiting.ts';
 import { type CallbackDeps, checkCallback } from './callback.ts';
 import { checkBody, createOrders } from './order.ts';
@@ -86,7 +87,7 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
       const { host, print } = seen;
       const job = order(request.body, host, {
         caller: request.caller.name,
-        traceparent: traceparent(request),
+        traceparent: traceparentOf(request),
       });
       const onDuplicate = request.body.on_duplicate ?? 'attach';
       const accepted = await jobs.accept(job, idempotency ?? undefined, { hostPrint: print, onDuplicate });
@@ -202,12 +203,4 @@ function uniqueKeyInUse({ id, state }: Job): SluiceError {
   return new SluiceError('unique_key_in_use', `the unique_key is held by ${id}, which is ${state}`, {
     fields: { field: 'unique_key', job_id: id },
   });
-}
-
-/** W3C trace context; anything else is left out, as the recommendation wants it. */
-function traceparent(request: FastifyRequest): string | null {
-  const header = request.headers.traceparent;
-  return typeof header === 'string' && /^[0-9a-f]{2}(?:-[0-9a-f]+)+$/.test(header) && header.length <= 128
-    ? header
-    : null;
 }

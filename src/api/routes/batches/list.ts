@@ -1,0 +1,119 @@
+/** `GET /v1/batches` and `GET /v1/batches/{id}/jobs`, in pages. */
+import Type from 'typebox';
+import { SluiceError } from '../../../job/errors.ts';
+import type { Job } from '../../../job/record.ts';
+import { isState, STATES } from '../../../job/states.ts';
+import { BatchView, batchView } from '../../../protocol/batch-view.ts';
+import { JobView, jobView } from '../../../protocol/job-view.ts';
+import { batchJobId } from '../../../store/batches/job-id.ts';
+import type { BatchStore } from '../../../store/batches.ts';
+import type { JobStore } from '../../../store/jobs.ts';
+import { ownerLimit, visibleBatch } from '../../access.ts';
+import type { Api } from '../../instance.ts';
+import type { PageTokens } from '../../page-tokens.ts';
+import { LabelFilter, labelsIn, PageFields } from '../jobs/filter.ts';
+import { BATCH_PATH, BatchParams } from './path.ts';
+
+export interface ListBatchDeps {
+  batches: Pick<BatchStore, 'list' | 'get' | 'standings' | 'targets'>;
+  jobs: Pick<JobStore, 'getMany'>;
+  pageTokens: PageTokens;
+}
+
+const next_page_token = Type.Unsafe<string | null>({
+  type: ['string', 'null'],
+  description: 'For the next page; null at the end. A page may be short, or empty, without being the last.',
+});
+
+export function listBatchRoutes(app: Api, { batches, jobs, pageTokens }: ListBatchDeps): void {
+  app.get(
+    '/v1/batches',
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        tags: ['Batches'],
+        summary: 'List batches',
+        description: 'Newest first; those that the key may see, and that have all of the labels.',
+        querystring: Type.Object({ label: LabelFilter, ...PageFields }, { additionalProperties: false }),
+        response: { 200: Type.Object({ items: Type.Array(BatchView), next_page_token }) },
+      },
+    },
+    async ({ query, caller }) => {
+      const owner = ownerLimit(caller);
+      const filter = { label: labelsIn(query.label), ...(owner !== undefined && { owner }) };
+      const after = pageTokens.read(query.page_token, ['batches', filter]);
+      const page = await batches.list(filter, {
+        size: query.page_size,
+        ...(after !== undefined && { after }),
+      });
+      return {
+        items: page.batches.map(batchView),
+        next_page_token: pageTokens.issue(page.after, ['batches', filter]),
+      };
+    },
+  );
+
+  app.get(
+    `${BATCH_PATH}/jobs`,
+    {
+      config: { scope: 'jobs:read' },
+      schema: {
+        tags: ['Batches'],
+        summary: 'List the jobs of a batch',
+        description:
+          'In the order of its targets, without their output. Targets without a job yet are left out.',
+        params: BatchParams,
+        querystring: Type.Object(
+          {
+            state: Type.Optional(
+              Type.Array(Type.String(), {
+                maxItems: 32,
+                description: `Jobs in one of these states; repeated or separated by commas. ${STATES.join(', ')}.`,
+              }),
+            ),
+            ...PageFields,
+          },
+          { additionalProperties: false },
+        ),
+        response: { 200: Type.Object({ items: Type.Array(JobView), next_page_token }) },
+      },
+    },
+    async ({ params, query, caller }) => {
+      const batch = visibleBatch(caller, params.id, await batches.get(params.id));
+      const states = query.state?.flatMap((text) => text.split(',')).map(parseState);
+      const filters = ['batch-jobs', batch.id, states];
+      const from = Number(pageTokens.read(query.page_token, filters) ?? -1) + 1;
+      const standings = await batches.standings(batch);
+      const wanted = standings.flatMap((standing, i) => {
+        // Withdrawn before its start: its job is there, and is canceled.
+        const state = standing === 'withdrawn' ? 'canceled' : standing;
+        return i >= from && state !== 'unstarted' && (states?.includes(state) ?? true) ? [i] : [];
+      });
+      const page = wanted.slice(0, query.page_size);
+      const last = page.at(-1);
+      return {
+        items: (await jobsAt(batch.id, page)).map((job) => jobView(job)),
+        next_page_token: pageTokens.issue(
+          last === undefined || wanted.length <= page.length ? null : `${last}`,
+          filters,
+        ),
+      };
+    },
+  );
+
+  async function jobsAt(batch: string, indexes: number[]): Promise<Job[]> {
+    const [first] = indexes;
+    const last = indexes.at(-1);
+    if (first === undefined || last === undefined) return [];
+    const targets = await batches.targets(batch, first, last - first + 1);
+    const ids = indexes.map((index) => batchJobId(batch, targets[index - first]?.host ?? ''));
+    return (await jobs.getMany(ids)).filter((job) => job !== null);
+  }
+}
+
+function parseState(word: string) {
+  if (isState(word)) return word;
+  throw new SluiceError('invalid_request', `state must be one of ${STATES.join(', ')}`, {
+    fields: { field: 'state' },
+  });
+}
