@@ -76,6 +76,8 @@ class Postgres:
         self._port = free_port()
         self._user = "postgres" if os.geteuid() == 0 else None
         self._process: subprocess.Popen[bytes] | None = None
+        #: Kept: every question of a test that waits would be a process of the server.
+        self._connection: Any = None
         self.url = f"postgresql+psycopg2://airflow@127.0.0.1:{self._port}/airflow"
         sys.path.append(DRIVERS)
 
@@ -112,7 +114,9 @@ class Postgres:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def rows(self, query: str, *values: Any) -> list[Any]:
-        with closing(self._connect("airflow")) as connection, connection.cursor() as cursor:
+        if self._connection is None:
+            self._connection = self._connect("airflow")
+        with self._connection.cursor() as cursor:
             cursor.execute(query.replace("?", "%s"), values)
             return list(cursor.fetchall())
 
@@ -120,10 +124,8 @@ class Postgres:
         import psycopg2
 
         try:
-            with closing(self._connect("postgres")) as connection:
-                connection.autocommit = True
-                with connection.cursor() as cursor:
-                    cursor.execute("create database airflow")
+            with closing(self._connect("postgres")) as connection, connection.cursor() as cursor:
+                cursor.execute("create database airflow")
         except psycopg2.OperationalError:
             return False
         return True
@@ -131,7 +133,9 @@ class Postgres:
     def _connect(self, name: str) -> Any:
         import psycopg2
 
-        return psycopg2.connect(host="127.0.0.1", port=self._port, user="airflow", dbname=name)
+        connection = psycopg2.connect(host="127.0.0.1", port=self._port, user="airflow", dbname=name)
+        connection.autocommit = True
+        return connection
 
     def _run(self, *command: str) -> None:
         subprocess.run(command, user=self._user, cwd=self._folder, check=True, capture_output=True)
