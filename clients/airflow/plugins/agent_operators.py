@@ -525,6 +525,71 @@ else:
             log.addFilter(KeepQuiet(url))
 
 
+    # connection_form: The form for connections of the type ``sluice``: each field is a key of Extra, which ``address.py`` reads.
+    #
+    # Airflow 3.2 and later take it from the provider's info and import nothing for it; older ones ask the hook for widgets.
+    # Both are made from the one list here.
+
+
+    @dataclass(frozen=True)
+    class FormField:
+        label: str
+        description: str
+        #: ``string``, ``password`` or ``boolean``.
+        kind: str = "string"
+        #: What a new connection begins with; Extra without the key may mean something else.
+        default: bool | None = None
+
+
+    FORM_FIELDS = {
+        "gateway_url": FormField("Gateway URL", "Such as https://gateway:8443; else SLUICE_URL, else the host"),
+        "agent_token": FormField("API key", "Of the gateway; scopes jobs:submit, jobs:read, jobs:cancel", "password"),
+        "verify_ssl": FormField("Verify certificate", "Whether the gateway's certificate is verified", "boolean", True),
+        "client_cert": FormField("Client certificate", "A PEM file on every worker and triggerer"),
+        "client_key": FormField("Client key", "A PEM file on every worker and triggerer"),
+        "deferrable": FormField("Deferrable", "Off: tasks wait in their workers, not in the triggerer", "boolean", True),
+        "instance": FormField("Instance", "Keeps two Airflows with the same DAGs apart; by default the base URL"),
+    }
+    #: What the form does not ask for: the address has fields of its own.
+    HIDDEN_FIELDS = ["login", "password"]
+    RELABELED_FIELDS = {"schema": "Schema (http, https)"}
+
+
+    def declared_fields() -> dict[str, Any]:
+        """``conn-fields`` of the provider's info."""
+        declared: dict[str, Any] = {}
+        for name, field in FORM_FIELDS.items():
+            schema: dict[str, Any] = {"type": ["boolean" if field.kind == "boolean" else "string", "null"]}
+            if field.kind == "password":
+                schema["format"] = "password"
+            if field.default is not None:
+                schema["default"] = field.default
+            declared[name] = {"label": field.label, "description": field.description, "schema": schema}
+        return declared
+
+
+    def declared_behaviour() -> dict[str, Any]:
+        """``ui-field-behaviour`` of the provider's info."""
+        return {"hidden-fields": HIDDEN_FIELDS, "relabeling": RELABELED_FIELDS}
+
+
+    def form_widgets() -> dict[str, Any]:
+        """What Airflow 2 and 3.0 ask the hook for; the libraries of their forms are imported only then."""
+        from flask_appbuilder.fieldwidgets import BS3PasswordFieldWidget, BS3TextFieldWidget
+        from wtforms import BooleanField, PasswordField, StringField
+
+        widgets: dict[str, Any] = {}
+        for name, field in FORM_FIELDS.items():
+            said = {"label": field.label, "description": field.description}
+            if field.kind == "boolean":
+                widgets[name] = BooleanField(**said, default=field.default)
+            elif field.kind == "password":
+                widgets[name] = PasswordField(**said, widget=BS3PasswordFieldWidget())
+            else:
+                widgets[name] = StringField(**said, widget=BS3TextFieldWidget())
+        return widgets
+
+
     # hook: The hook: a connection of Airflow as a client of the gateway that it names.
 
 
@@ -580,14 +645,12 @@ else:
             return True, f"The gateway at {self.address.url} answers"
 
         @classmethod
+        def get_connection_form_widgets(cls) -> dict[str, Any]:
+            return form_widgets()
+
+        @classmethod
         def get_ui_field_behaviour(cls) -> dict[str, Any]:
-            return {
-                "hidden_fields": ["login", "password"],
-                "relabeling": {"schema": "Schema (http, https)"},
-                "placeholders": {
-                    "extra": '{"gateway_url": "https://gateway:8443", "agent_token": "sk_...", "verify_ssl": true}'
-                },
-            }
+            return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELED_FIELDS}
 
 
     async def find_address(agent_conn_id: str) -> GatewayAddress:

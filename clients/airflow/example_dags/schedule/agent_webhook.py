@@ -1,5 +1,5 @@
 """
-Started by webhook_receiver.py when a job elsewhere is over: the delivery is in the run's conf, with the job as ``data``.
+Started by webhook_receiver.py when a job elsewhere is over: the delivery is the conf of the run, the job its ``data``.
 
 Whoever submits a job may name its command and labels, so only words of the gateway's own (id, state, return code, host)
 go into a command here.

@@ -10,6 +10,7 @@ from asgiref.sync import sync_to_async
 from airflow_provider_sluice.address import GatewayAddress, read_address
 from airflow_provider_sluice.calls import Call, GatewayError
 from airflow_provider_sluice.client import GatewayClient
+from airflow_provider_sluice.connection_form import HIDDEN_FIELDS, RELABELED_FIELDS, form_widgets
 from airflow_provider_sluice.versions import AIRFLOW_3, BaseHook
 
 DEFAULT_CONNECTION = "agent_default"
@@ -64,14 +65,12 @@ class AgentHook(BaseHook):
         return True, f"The gateway at {self.address.url} answers"
 
     @classmethod
+    def get_connection_form_widgets(cls) -> dict[str, Any]:
+        return form_widgets()
+
+    @classmethod
     def get_ui_field_behaviour(cls) -> dict[str, Any]:
-        return {
-            "hidden_fields": ["login", "password"],
-            "relabeling": {"schema": "Schema (http, https)"},
-            "placeholders": {
-                "extra": '{"gateway_url": "https://gateway:8443", "agent_token": "sk_...", "verify_ssl": true}'
-            },
-        }
+        return {"hidden_fields": HIDDEN_FIELDS, "relabeling": RELABELED_FIELDS}
 
 
 async def find_address(agent_conn_id: str) -> GatewayAddress:

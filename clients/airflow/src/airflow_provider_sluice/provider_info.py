@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from airflow_provider_sluice.connection_form import declared_behaviour, declared_fields
+
 
 def get_provider_info() -> dict[str, Any]:
     return {
@@ -19,6 +21,8 @@ def get_provider_info() -> dict[str, Any]:
                 "connection-type": "sluice",
                 "hook-class-name": "airflow_provider_sluice.hook.AgentHook",
                 "hook-name": "Sluice gateway",
+                "conn-fields": declared_fields(),
+                "ui-field-behaviour": declared_behaviour(),
             }
         ],
         "extra-links": ["airflow_provider_sluice.links.AgentJobLink"],
