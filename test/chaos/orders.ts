@@ -15,6 +15,8 @@ export interface Truth {
   neverStarts?: true;
   /** So many attempts, each of which starts once; 1 where it says nothing. */
   attempts?: number;
+  /** What attempts before the last end with; a cancel lets no other one follow, and this is then the end. */
+  earlierCode?: number;
   /** Jobs of one such key never run at once; one may be canceled by the next. */
   uniqueKey?: string;
 }
@@ -93,7 +95,7 @@ const SCRIPTS: readonly Script[] = [
     ...{ what: 'fails once', weight: 3, on: KEPT_WELL },
     make: (_random, file) => ({
       script: `[ $(grep -c ^s ${file}) -ge 2 ]`,
-      truth: { ...well, attempts: 2 },
+      truth: { ...well, attempts: 2, earlierCode: 1 },
       more: { retry: { max_attempts: 2, backoff_seconds: 1 } },
     }),
   },

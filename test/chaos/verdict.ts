@@ -88,10 +88,12 @@ function endedTruly({ id, entry, job, stdout, ran }: Ended): Breach[] {
   if (job.state === 'canceled' && (entry.cancelAsked || truth.uniqueKey !== undefined)) return [];
   const kind = (job.outcome as { kind?: string } | null)?.kind;
   if (job.state === 'lost' && entry.kind === 'bare' && kind === 'ambiguous_start') return [];
-  if (job.state !== truth.state || job.return_code !== truth.returnCode) {
+  const wasCanceled = entry.cancelAsked && job.cancel_requested_at !== null;
+  const isEarly = wasCanceled && job.state === 'failed' && job.return_code === truth.earlierCode;
+  if (!isEarly && (job.state !== truth.state || job.return_code !== truth.returnCode)) {
     return wrong(`"${entry.order.what}" on ${entry.host} ended ${job.state} ${job.return_code}: ${outcome}`);
   }
-  const starts = truth.neverStarts ? 0 : (truth.attempts ?? 1);
+  const starts = truth.neverStarts ? 0 : isEarly ? 1 : (truth.attempts ?? 1);
   if (ran.starts.length < starts || (starts === 0 && ran.starts.length > 0)) {
     return wrong(`ended ${job.state} with ${ran.starts.length} starts on ${entry.host}`);
   }
