@@ -20,7 +20,7 @@ const { values } = parseArgs({
     sentinel: { type: 'boolean', default: false },
     // One of test/mutations: a promise is broken on purpose, and this has to say which.
     mutation: { type: 'string', default: '' },
-    rate: { type: 'string', default: '11' },
+    rate: { type: 'string', default: '16' },
     every: { type: 'string', default: '1.6' },
   },
 });
