@@ -23,6 +23,8 @@ from door import Door  # noqa: E402
 from gateway import GatewayForTests  # noqa: E402
 from real_airflow import RealAirflow  # noqa: E402
 
+pytest_plugins = ["ci_report"]
+
 MAJOR = int(airflow_version.split(".")[0])
 EXAMPLES = CLIENT / "example_dags"
 #: How long anything may take on a machine that is busy with other things, in seconds.

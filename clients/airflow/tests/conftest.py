@@ -32,6 +32,8 @@ os.environ.pop("SLUICE_URL", None)
 
 from gateway import GatewayForTests  # noqa: E402
 
+pytest_plugins = ["ci_report"]
+
 
 @pytest.fixture(scope="session")
 def gateway() -> Iterator[GatewayForTests]:
