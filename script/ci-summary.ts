@@ -31,7 +31,7 @@ for (const argument of steps) {
   repeated.push(...reports.flatMap((report) => report.repeated));
   if (parts !== '') broken.push(`${step}: ${parts.replaceAll(',', ', ')}`);
   for (const part of parts.split(',').filter((name) => name !== '')) {
-    const isTold = /^(vitest|agent-bundle|exit code)/.test(part) && found.length > 0;
+    const isTold = /^(vitest|agent-bundle|unit-|test_|exit code)/.test(part) && found.length > 0;
     if (!isTold) failures.push({ name: `${step}: ${part}`, lines: whatIsKnown(step, part, reports) });
   }
 }
@@ -59,8 +59,16 @@ function readReports(folder: string): Report[] {
 function whatIsKnown(step: string, part: string, reports: Report[]): string[] {
   const running = reports.flatMap((report) => report.running).map((file) => `still running: ${file}`);
   const text = stripVTControlCharacters(readFileSync(join(directory, `${step}.log`), 'utf8'));
-  // The checks come first: what vitest begins with is their end.
-  const own = part === 'check' ? (text.split(/^ RUN /m)[0] ?? '') : text;
-  const lines = own.split('\n').filter((line) => line.trim() !== '');
+  const lines = writtenBy(part, text)
+    .split('\n')
+    .filter((line) => line.trim() !== '');
   return [...running, ...lines.slice(-15)];
+}
+
+function writtenBy(part: string, log: string): string {
+  // script/test begins with the checks: what vitest begins with is their end.
+  if (part === 'check') return log.split(/^ RUN /m)[0] ?? '';
+  // script/test-airflow names each part before it begins.
+  const parts = log.split(/^test-airflow: /m);
+  return parts.find((written) => written.startsWith(`${part}\n`)) ?? log;
 }
