@@ -83,8 +83,8 @@ class RealAirflow:
         """:param name: a component; one more of the same is called ``triggerer.2``, say"""
         component = name.split(".")[0]
         arguments = ["--skip-serve-logs"] if component in ("scheduler", "triggerer") else []
-        if component == "api-server":
-            arguments = ["--host", "127.0.0.1", "--port", str(self.port)]
+        if component in ("api-server", "webserver"):
+            arguments = ["--host" if self.major == 3 else "--hostname", "127.0.0.1", "--port", str(self.port)]
         self._processes[name] = subprocess.Popen(
             [str(BIN / "airflow"), component, *arguments],
             env=self.env,
