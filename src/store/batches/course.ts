@@ -107,6 +107,7 @@ local function batch_settle(b, now, changed)
     if new == state then return end
     state = new
     note('state', new)
+    note('state_at', now)
     told[#told + 1] = {type = 'batch.' .. new, state = new, wave = f.wave}
   end
 

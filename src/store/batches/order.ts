@@ -5,7 +5,8 @@ import type { Redis } from '../redis.ts';
 import { COURSE_LUA, courseKeys } from './course.ts';
 
 export type Order =
-  | { kind: 'pause' }
+  /** @param by for people who ask why nothing goes on */
+  | { kind: 'pause'; by?: string }
   | { kind: 'resume' }
   /** It need not wait any longer for the batch that it replaces. */
   | { kind: 'begin' }
@@ -26,7 +27,7 @@ local state = seen[1]
 if not state then return nil end
 local function become(new)
   local version = redis.call('HINCRBY', b.hash, 'version', 1)
-  redis.call('HSET', b.hash, 'state', new)
+  redis.call('HSET', b.hash, 'state', new, 'state_at', now)
   batch_announce(b, now, 'batch.' .. new, new, version)
   batch_settle(b, now, false)
   return 'done'
@@ -41,10 +42,12 @@ elseif ARGV[2] == 'pause' then
     if not seen[2] then return 'already' end
     -- It waited for its next wave only; from here on it is paused, and is resumed all the same.
     redis.call('HDEL', b.hash, 'awaits_wave')
+    redis.call('HSET', b.hash, 'state_at', now, 'paused_by', ARGV[3])
     batch_settle(b, now, true)
     return 'done'
   end
   if state ~= 'running' then return 'refused' end
+  redis.call('HSET', b.hash, 'paused_by', ARGV[3])
   return become('paused')
 elseif ARGV[2] == 'resume' then
   if state == 'running' then return 'already' end
@@ -56,7 +59,7 @@ elseif ARGV[2] == 'resume' then
     redis.call('HSET', b.hash, 'failures_base', num(4) + num(5) + num(6) + num(7) - num(8),
       'unreachable_base', num(9) + away + num(8))
   end
-  redis.call('HDEL', b.hash, 'awaits_wave', 'stopped_because')
+  redis.call('HDEL', b.hash, 'awaits_wave', 'stopped_because', 'paused_by')
   return become('running')
 elseif state == 'canceling' then
   return 'already'
@@ -69,6 +72,7 @@ return become('canceling')
 `);
 
 export async function order(redis: Redis, keys: Keys, id: string, asked: Order): Promise<Ordered> {
-  const [by, reason] = asked.kind === 'cancel' ? [asked.by, asked.reason ?? ''] : ['', ''];
+  const by = 'by' in asked ? (asked.by ?? '') : '';
+  const reason = asked.kind === 'cancel' ? (asked.reason ?? '') : '';
   return (await orderScript(redis, courseKeys(keys, id), [id, asked.kind, by, reason])) as Ordered;
 }

@@ -39,7 +39,7 @@ export function steerBatchRoutes(app: Api, { batches, wake }: SteerBatchDeps): v
         response: { 200: BatchView },
       },
     },
-    (request) => steer(request, { kind: 'pause' }),
+    (request) => steer(request, { kind: 'pause', by: request.caller.name }),
   );
 
   app.post(
