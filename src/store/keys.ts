@@ -40,6 +40,8 @@ export function createKeys(prefix: string) {
     batchMarks: (id: string) => `${prefix}:batch:${id}:marks`,
     /** SET of the hosts on which a job of it is `queued`. */
     batchWaiting: (id: string) => `${prefix}:batch:${id}:waiting`,
+    /** SET of the hosts on which a job of it is `dispatching`. */
+    batchStarting: (id: string) => `${prefix}:batch:${id}:starting`,
     /** SET of the numbers of those targets whose jobs are held at `HELD_AT` because the batch starts nothing now. */
     batchHeld: (id: string) => `${prefix}:batch:${id}:held`,
     /** ZSETs of batch ids at score 0. */

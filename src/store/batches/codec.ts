@@ -42,16 +42,17 @@ export function encodeBatchRequest(batch: Batch): string {
 export function decodeBatch(request: string, hash: Hash): Batch {
   const asked = JSON.parse(request) as BatchRequest;
   if (hash.state === undefined) throw new Error('a batch without a state');
+  const state = hash.state as BatchState;
   return {
     ...asked,
-    state: hash.state as BatchState,
+    state,
     version: Number(hash.version),
     counts: countsIn(hash, asked.total),
     made: Number(hash.made),
     wave: Number(hash.wave),
     stopped_because: (hash.stopped_because as BatchLimit | undefined) ?? null,
-    next_wave_at: Number(hash.next_wave_at ?? 0) || null,
-    awaits_wave: hash.awaits_wave === '1',
+    next_wave_at: state === 'running' || state === 'paused' ? Number(hash.next_wave_at ?? 0) || null : null,
+    awaits_wave: state === 'paused' && hash.awaits_wave === '1',
     ended_at: hash.ended_at === undefined ? null : Number(hash.ended_at),
     canceled_by: hash.canceled_by ?? null,
     cancel_reason: hash.cancel_reason || null,

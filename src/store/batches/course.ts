@@ -20,6 +20,7 @@ export function courseKeys(keys: Keys, id: string): string[] {
     keys.batch(id),
     keys.batchMarks(id),
     keys.batchWaiting(id),
+    keys.batchStarting(id),
     keys.batchHeld(id),
     keys.hostsIn('down'),
     keys.hostsIn('misconfigured'),
@@ -45,7 +46,7 @@ export function courseKeys(keys: Keys, id: string): string[] {
 export const COURSE_LUA = `${MARKS_LUA}
 local function batch_at(first, id)
   local b = {id = id}
-  for i, name in ipairs({'hash', 'marks', 'waiting', 'held', 'down', 'misconfigured', 'due', 'expiring', 'open', 'events',
+  for i, name in ipairs({'hash', 'marks', 'waiting', 'starting', 'held', 'down', 'misconfigured', 'due', 'expiring', 'open', 'events',
     'outbox', 'endpoints', 'channel'}) do
     b[name] = KEYS[first + i - 1]
   end
@@ -57,16 +58,24 @@ local function batch_count(b, index, host, from, to)
   if from and from ~= 'withdrawn' then redis.call('HINCRBY', b.hash, 'n:' .. from, -1) end
   if to ~= 'withdrawn' then redis.call('HINCRBY', b.hash, 'n:' .. to, 1) end
   redis.call('SETRANGE', b.marks, index, MARKS[to])
-  if to == 'queued' then
-    redis.call('SADD', b.waiting, host)
-  elseif from == 'queued' then
+  if from == 'queued' then
     redis.call('SREM', b.waiting, host)
     redis.call('SREM', b.held, index)
+  elseif from == 'dispatching' then
+    redis.call('SREM', b.starting, host)
   end
-  -- Its host did not answer: that is no failure of the command.
-  if to == 'expired' and (redis.call('ZSCORE', b.down, host) or redis.call('ZSCORE', b.misconfigured, host)) then
+  if to == 'queued' then redis.call('SADD', b.waiting, host) end
+  if to == 'dispatching' then redis.call('SADD', b.starting, host) end
+  -- Its host did not answer: that is no failure of the command. A start on its way expires only where its reply was lost.
+  if to == 'expired' and (from == 'dispatching' or redis.call('ZSCORE', b.down, host)
+    or redis.call('ZSCORE', b.misconfigured, host)) then
     redis.call('HINCRBY', b.hash, 'expired_away', 1)
   end
+end
+
+-- How many of these hosts do not answer.
+local function batch_away(b, hosts)
+  return redis.call('ZINTERCARD', 2, hosts, b.down) + redis.call('ZINTERCARD', 2, hosts, b.misconfigured)
 end
 
 local function batch_announce(b, now, type, state, version)
@@ -91,12 +100,14 @@ local function batch_settle(b, now, changed)
   local queued, total, made = n('queued'), num('total'), num('made')
   local on_hosts = n('dispatching') + n('running') + n('canceling') + n('unreachable')
   local most = num('max_parallel')
-  local away = 0
-  if queued > 0 and (num('max_unreachable') >= 0 or queued + on_hosts >= most) then
-    away = redis.call('ZINTERCARD', 2, b.waiting, b.down) + redis.call('ZINTERCARD', 2, b.waiting, b.misconfigured)
+  -- Not started, on hosts that do not answer: the first wait for them, the others were sent and had no answer.
+  local away, stuck = 0, 0
+  if num('max_unreachable') >= 0 or queued + on_hosts >= most or made >= num('wave_end') then
+    if queued > 0 then away = batch_away(b, b.waiting) end
+    if n('dispatching') > 0 then stuck = batch_away(b, b.starting) end
   end
   local failures = n('failed') + n('timed_out') + n('lost') + n('expired') - num('expired_away')
-  local unreachable = n('unreachable') + away + num('expired_away')
+  local unreachable = n('unreachable') + away + stuck + num('expired_away')
 
   local state, stored_wave, told, set = f.state, f.wave, {}, {}
   local function note(field, value)
@@ -125,7 +136,7 @@ local function batch_settle(b, now, changed)
   end
 
   if state == 'running' and made < total and made >= num('wave_end') and not f.held_for
-    and queued + on_hosts - n('unreachable') == 0 then
+    and queued + on_hosts - n('unreachable') - stuck == 0 then
     if f.wave_done ~= f.wave then
       note('wave_done', f.wave)
       told[#told + 1] = {type = 'batch.wave_done', state = state, wave = f.wave}
@@ -161,9 +172,9 @@ local function batch_settle(b, now, changed)
     redis.call('ZADD', b.expiring, now + ${KEPT_MS}, b.id)
   end
 
-  local room, places = 0, most - on_hosts
+  local room, places = 0, most - (on_hosts - stuck)
   if state == 'running' and not f.held_for then
-    room = math.max(0, math.min(num('wave_end') - made, most - (queued - away) - on_hosts))
+    room = math.max(0, math.min(num('wave_end') - made, places - (queued - away)))
   end
   local due
   if over then
@@ -174,10 +185,18 @@ local function batch_settle(b, now, changed)
     due = now
   elseif state == 'running' and num('next_wave_at') > 0 then
     due = num('next_wave_at')
-  elseif state == 'running' and (queued > 0 or f.held_for) or state == 'paused' and queued > 0 then
+  elseif state == 'running' and (queued + n('dispatching') > 0 or f.held_for) or state == 'paused' and queued > 0 then
     due = now + ${LOOK_MS}
   end
-  if due then redis.call('ZADD', b.due, due, b.id) else redis.call('ZREM', b.due, b.id) end
+  if not due then
+    redis.call('ZREM', b.due, b.id)
+  elseif due <= now then
+    -- Not later than it was: whoever should have gone on may be dead, and with every change of a busy batch the sweep
+    -- would have to wait anew.
+    redis.call('ZADD', b.due, 'LT', due, b.id)
+  else
+    redis.call('ZADD', b.due, due, b.id)
+  end
   local wake = 0
   if due and due <= now and not f.awake then
     note('awake', 1)

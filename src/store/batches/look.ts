@@ -32,13 +32,11 @@ const lookScript = defineScript(`${COURSE_LUA}
 local b, now = batch_at(1, ARGV[1]), clock()
 -- Whoever changes it from here on wakes somebody again.
 redis.call('HDEL', b.hash, 'awake')
+redis.call('ZREM', b.due, b.id)
 local state, room, places = batch_settle(b, now, false)
-if not state then
-  redis.call('ZREM', b.due, b.id)
-  return nil
-end
+if not state then return nil end
 local due = redis.call('ZSCORE', b.due, b.id)
-return {redis.call('GET', KEYS[14]), redis.call('HGETALL', b.hash), room, places, redis.call('SMEMBERS', b.held),
+return {redis.call('GET', KEYS[#KEYS]), redis.call('HGETALL', b.hash), room, places, redis.call('SMEMBERS', b.held),
   due and math.max(0, due - now) or -1}
 `);
 

@@ -55,7 +55,7 @@ elseif ARGV[2] == 'resume' then
   -- What was counted so far is known to who resumes it; limits count anew from here.
   if seen[3] then
     local function num(i) return tonumber(seen[i] or 0) end
-    local away = redis.call('ZINTERCARD', 2, b.waiting, b.down) + redis.call('ZINTERCARD', 2, b.waiting, b.misconfigured)
+    local away = batch_away(b, b.waiting) + batch_away(b, b.starting)
     redis.call('HSET', b.hash, 'failures_base', num(4) + num(5) + num(6) + num(7) - num(8),
       'unreachable_base', num(9) + away + num(8))
   end

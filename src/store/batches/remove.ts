@@ -44,6 +44,7 @@ export async function remove(redis: Redis, keys: Keys, batch: Batch): Promise<bo
       keys.batchTargets(id),
       keys.batchMarks(id),
       keys.batchWaiting(id),
+      keys.batchStarting(id),
       keys.batchHeld(id),
       ...(idempotency ? [keys.idempotency(owner, idempotency)] : []),
     ],

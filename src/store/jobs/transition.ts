@@ -40,7 +40,8 @@ for i, state in ipairs(p.from) do
   if state == seen[1] then old = KEYS[17 + i] end
 end
 if not old then return false end
-local line, succession = KEYS[18 + #p.from], KEYS[19 + #p.from]
+local line, succession
+if p.has_line then line, succession = KEYS[18 + #p.from], KEYS[19 + #p.from] end
 if line and p.to == 'dispatching' then
   redis.call('HSETNX', line, 'holder', p.id)
   if redis.call('HGET', line, 'holder') ~= p.id then return false end
@@ -185,6 +186,7 @@ export async function transition(
     [
       JSON.stringify({
         ...instructions(job, from, to, change, channelOf(keys, to)),
+        has_line: line !== null,
         ...(job.batch_id !== null && { batch: inBatch(job, to, change, 18 + from.length + ofKey.length) }),
       }),
       change.tails?.stdout ?? '',
