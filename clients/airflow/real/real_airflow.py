@@ -13,7 +13,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -21,12 +20,12 @@ from typing import Any
 
 import httpx
 import psutil
+from airflow_settings import BIN, airflow_settings
 from databases import Database
 from gateway import free_port, until
 
 CLIENT = Path(__file__).resolve().parents[1]
 SINGLE_FILE = os.environ.get("SLUICE_CLIENT") == "file"
-BIN = Path(sys.executable).parent
 #: How long a part of Airflow may take to end by itself, in seconds.
 STOP_SECONDS = 10
 
@@ -45,7 +44,12 @@ class RealAirflow:
             shutil.copytree(folder, self.home / "dags", dirs_exist_ok=True)
         (self.home / "plugins").mkdir()
         (self.home / "runs").mkdir()
-        self.env = {**os.environ, **self._settings(), **database.settings(), **settings}
+        self.env = {
+            **os.environ,
+            **airflow_settings(major, self.home, database.url, self.port),
+            **database.settings(),
+            **settings,
+        }
         if SINGLE_FILE:
             shutil.copytree(CLIENT / "plugins", self.home / "plugins", dirs_exist_ok=True)
         else:
@@ -216,39 +220,3 @@ class RealAirflow:
         except (httpx.HTTPError, ValueError):
             return {}
         return health
-
-    def _settings(self) -> dict[str, str]:
-        settings = {
-            "AIRFLOW_HOME": str(self.home),
-            # 2.11's SequentialExecutor runs `airflow` by its name.
-            "PATH": f"{BIN}:{os.environ['PATH']}",
-            "AIRFLOW__CORE__DAGS_FOLDER": str(self.home / "dags"),
-            "AIRFLOW__CORE__PLUGINS_FOLDER": str(self.home / "plugins"),
-            "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
-            "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-            "AIRFLOW__CORE__PARALLELISM": "4",
-            "AIRFLOW__DATABASE__SQL_ALCHEMY_CONN": self._database.url,
-            "AIRFLOW__SCHEDULER__SCHEDULER_HEARTBEAT_SEC": "1",
-            "AIRFLOW__SCHEDULER__ENABLE_HEALTH_CHECK": "False",
-            # How soon the tasks of a scheduler that died are taken up again: every 5 minutes, by default.
-            "AIRFLOW__SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "15",
-            "AIRFLOW__USAGE_DATA_COLLECTION__ENABLED": "False",
-            "PYTHONDONTWRITEBYTECODE": "1",
-            # Where jobs write down that they ran.
-            "SLUICE_TEST_RUNS": str(self.home / "runs"),
-            "no_proxy": "127.0.0.1,localhost",
-        }
-        if self.major == 2:
-            return {**settings, "AIRFLOW__CORE__EXECUTOR": "SequentialExecutor"}
-        return {
-            **settings,
-            "AIRFLOW__CORE__EXECUTOR": "LocalExecutor",
-            "AIRFLOW__CORE__EXECUTION_API_SERVER_URL": f"{self.url}/execution/",
-            "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": "True",
-            "AIRFLOW__API__BASE_URL": self.url,
-            "AIRFLOW__API__PORT": str(self.port),
-            "AIRFLOW__API__WORKERS": "1",
-            # HMAC with SHA-512 wants 64 bytes.
-            "AIRFLOW__API_AUTH__JWT_SECRET": "for tests only, " * 4,
-            "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
-        }
