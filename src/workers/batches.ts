@@ -14,6 +14,8 @@ import { createEndEarly } from './batches/end-early.ts';
 import { createJobs } from './batches/jobs.ts';
 import { createSucceedBatch } from './batches/succeed.ts';
 
+/** Batches that one process goes on with at once. */
+export const BATCHES_AT_ONCE = 8;
 /** Made in one go, in one round trip to Redis. */
 const AT_ONCE = 200;
 /** What could not be done is tried again after so long, in ms. */

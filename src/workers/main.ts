@@ -29,7 +29,7 @@ import type { Sealer } from '../store/sealing.ts';
 import { createInSlot } from '../store/slots/in-slot.ts';
 import { createSlotStore } from '../store/slots.ts';
 import { createVitals } from '../store/vitals.ts';
-import { createProceed } from './batches.ts';
+import { BATCHES_AT_ONCE, createProceed } from './batches.ts';
 import { createCommit } from './commit.ts';
 import { createContact } from './contact.ts';
 import { createCrashPoints } from './crash-points.ts';
@@ -44,13 +44,11 @@ import { measureWorkers } from './metrics.ts';
 import { createQueueWorker } from './queue.ts';
 import { createRescue } from './sweep/rescue.ts';
 import { createSweep } from './sweep.ts';
+import { createWakers } from './wakers.ts';
 import { openWatch, type Watch } from './watch.ts';
 
 /** How long a stop waits for what is under way (a question, a grace of a cancel, a Redis that is away), in ms. */
 const PATIENCE_MS = 12_000;
-
-/** Batches that one process goes on with at once. */
-const BATCHES_AT_ONCE = 8;
 
 export interface Workers {
   /** Where their metrics and health are told; null: nowhere. */
@@ -118,14 +116,8 @@ export async function startWorkers({
   const { wake, nudge, isCrowded, close: closeQueues, ...queues } = createQueues(producer, keys.queuePrefix);
   const schedules = points.schedules(queues.schedules);
   const stored = { redis, keys };
-  const onTold = points.onTold(
-    () => void wake.deliver().catch((err: unknown) => log.warn({ err }, 'deliver.not_woken')),
-  );
-  const onFreed = (host: string) =>
-    void wake.dispatch(host).catch((err: unknown) => log.warn({ host, err }, 'dispatch.not_woken'));
-  const onBatchDue = (batch: string) =>
-    void wake.batch(batch).catch((err: unknown) => log.warn({ batch, err }, 'batch.not_woken'));
-  const onMoved = { onTold, onFreed, onBatchDue };
+  const wakers = createWakers({ wake, log });
+  const onMoved = { ...wakers, onTold: points.onTold(wakers.onTold) };
   const jobs = points.jobs(createJobStore({ ...stored, ...onMoved }));
   const onChange = (change: 'missing' | 'back') =>
     log[change === 'missing' ? 'error' : 'info']({ replicas }, `replicas.${change}`);
@@ -154,7 +146,7 @@ export async function startWorkers({
     if (job.started_by === 'full') holds.want(job.host);
     void wake.follow(job.host).catch((err: unknown) => log.warn({ host: job.host, err }, 'poll.not_woken'));
   };
-  const commit = createCommit({ jobs, agents, contact, onFollowed, onPutBack: onFreed, log });
+  const commit = createCommit({ jobs, agents, contact, onFollowed, onPutBack: wakers.onFreed, log });
   const hold = createHeld({ jobs, followed, agents, contact, inSlot, commit });
   const holds = createHolds({ followed, leases, feed, wake, hold, limit: config.heldHosts, owner, log });
   const workerMetrics = measureWorkers(metrics.registry, { holds });
