@@ -23,9 +23,10 @@ def api(airflow):
         airflow.env["AIRFLOW__WEBSERVER__WORKERS"] = "1"
         names = ["--username", USER["AIRFLOW_USERNAME"], "--password", USER["AIRFLOW_PASSWORD"], "--role", "User"]
         names += ["--firstname", "x", "--lastname", "x", "--email", "x@example.com"]
-        airflow.run("airflow", "users", "create", *names)
         airflow.start("webserver")
         until(lambda: answers(f"{airflow.url}/api/v1/health"), PATIENCE, "the web server")
+        # Only now: it is the web server that makes the roles.
+        airflow.run("airflow", "users", "create", *names)
     yield airflow.url
     if MAJOR == 2:
         airflow.stop("webserver")
