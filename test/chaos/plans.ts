@@ -35,8 +35,9 @@ const WORLD: Record<WorldName, Pick<RunPlan, 'name' | 'redis' | 'hosts' | 'setti
     redis: startSingleRedis,
     settings: {},
     hosts: [
-      { name: 'full-0', kind: 'full', share: 30, maxJobs: 12 },
-      { name: 'full-1', kind: 'full', share: 30 },
+      // What its cap holds back on a slow machine may not be most of what is under way.
+      { name: 'full-0', kind: 'full', share: 18, maxJobs: 12 },
+      { name: 'full-1', kind: 'full', share: 42 },
       { name: 'full-small-disk', kind: 'full', share: 10, dataDir: 'small-disk' },
       { name: 'base-a', kind: 'launcher', generation: 'A', share: 6 },
       { name: 'base-b', kind: 'launcher', generation: 'B', share: 6, maxJobs: 4 },
@@ -50,8 +51,8 @@ const WORLD: Record<WorldName, Pick<RunPlan, 'name' | 'redis' | 'hosts' | 'setti
     redis: startSentinelSet,
     settings: { SLUICE_ACK_REPLICAS: '1' },
     hosts: [
-      { name: 'full-0', kind: 'full', share: 10, maxJobs: 12 },
-      { name: 'full-1', kind: 'full', share: 10 },
+      { name: 'full-0', kind: 'full', share: 6, maxJobs: 12 },
+      { name: 'full-1', kind: 'full', share: 14 },
       { name: 'base-c', kind: 'launcher', generation: 'C', share: 3 },
     ],
   },

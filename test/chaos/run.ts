@@ -28,7 +28,7 @@ export interface RunResult {
 }
 
 /** So many jobs at most wait or run at a time. */
-const MOST_UNDER_WAY = 120;
+const MOST_UNDER_WAY = 250;
 
 const PROGRESS_MS = 20_000;
 
