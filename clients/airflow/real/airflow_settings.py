@@ -46,4 +46,6 @@ def airflow_settings(major: int, home: Path, database_url: str, port: int) -> di
         # HMAC with SHA-512 wants 64 bytes.
         "AIRFLOW__API_AUTH__JWT_SECRET": "for tests only, " * 4,
         "AIRFLOW__DAG_PROCESSOR__REFRESH_INTERVAL": "5",
+        # A machine that is busy with other things answers late, and Airflow then ends the task.
+        "AIRFLOW__WORKERS__EXECUTION_API_TIMEOUT": "60",
     }
