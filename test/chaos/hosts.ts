@@ -26,6 +26,7 @@ export interface HostPlan {
   /** Base agents only. */
   generation?: 'A' | 'B' | 'C';
   maxJobs?: number;
+  maxRequests?: number;
   /** How many jobs it gets, against the others. */
   share: number;
   /** Where its data goes; a directory of its own by default. */
@@ -65,6 +66,7 @@ export async function startHost(
       token: agent.token,
       tls: { fingerprint: agent.fingerprint },
       ...(plan.maxJobs !== undefined && { max_jobs: plan.maxJobs }),
+      ...(plan.maxRequests !== undefined && { max_requests: plan.maxRequests }),
       ...(plan.kind !== 'full' && { rate: { limit: 1_200, period_seconds: 60, burst: 100 } }),
       ...(plan.kind === 'bare' && { launcher: false }),
     },

@@ -35,9 +35,9 @@ const WORLD: Record<WorldName, Pick<RunPlan, 'name' | 'redis' | 'hosts' | 'setti
     redis: startSingleRedis,
     settings: {},
     hosts: [
-      // What its cap holds back on a slow machine may not be most of what is under way.
+      // On a slow machine neither a cap nor slow starts of one host may hold back most of what is under way.
       { name: 'full-0', kind: 'full', share: 18, maxJobs: 12 },
-      { name: 'full-1', kind: 'full', share: 42 },
+      { name: 'full-1', kind: 'full', share: 42, maxRequests: 16 },
       { name: 'full-small-disk', kind: 'full', share: 10, dataDir: 'small-disk' },
       { name: 'base-a', kind: 'launcher', generation: 'A', share: 6 },
       { name: 'base-b', kind: 'launcher', generation: 'B', share: 6, maxJobs: 4 },
@@ -52,7 +52,7 @@ const WORLD: Record<WorldName, Pick<RunPlan, 'name' | 'redis' | 'hosts' | 'setti
     settings: { SLUICE_ACK_REPLICAS: '1' },
     hosts: [
       { name: 'full-0', kind: 'full', share: 6, maxJobs: 12 },
-      { name: 'full-1', kind: 'full', share: 14 },
+      { name: 'full-1', kind: 'full', share: 14, maxRequests: 16 },
       { name: 'base-c', kind: 'launcher', generation: 'C', share: 3 },
     ],
   },
