@@ -94,6 +94,8 @@ export interface JobProgress {
   /** The agent's spool at the start; another one means forgotten. */
   store_id: string | null;
   dispatched_at: number | null;
+  /** When its batch let it go that had held it back: the time by which it must start counts from then. */
+  let_go_at: number | null;
   /** Host time, corrected by the skew seen at `/ping`. */
   started_at: number | null;
   ended_at: number | null;
@@ -143,6 +145,7 @@ export const NOT_STARTED: Omit<JobProgress, 'state' | 'version'> = {
   launcher_dir: null,
   store_id: null,
   dispatched_at: null,
+  let_go_at: null,
   started_at: null,
   ended_at: null,
   unreachable_since: null,

@@ -1,6 +1,6 @@
 /**
  * The time by which a job must have started, and what it comes to where it has not. Pure. Each attempt has
- * `start_deadline_seconds` of its own: the first from the job's acceptance on, a further one from when it may start, so
+ * `start_deadline_seconds` of its own: the first from the job's acceptance on, or from when its batch let it go, a further one from when it may start, so
  * that a host that is gone keeps no job for ever.
  */
 import type { Change } from './move.ts';
@@ -12,9 +12,10 @@ import type { Next } from './states.ts';
 
 /** In ms since 1970; null: none, as for attempts of earlier versions. */
 export function startBy(
-  job: Pick<Job, 'attempt' | 'attempts' | 'created_at' | 'start_deadline_seconds'>,
+  job: Pick<Job, 'attempt' | 'attempts' | 'created_at' | 'let_go_at' | 'start_deadline_seconds'>,
 ): number | null {
-  const from = job.attempt <= 1 ? job.created_at : (job.attempts.at(-1)?.next_from ?? null);
+  const from =
+    job.attempt <= 1 ? (job.let_go_at ?? job.created_at) : (job.attempts.at(-1)?.next_from ?? null);
   return from === null ? null : from + job.start_deadline_seconds * 1_000;
 }
 

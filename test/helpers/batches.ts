@@ -57,7 +57,7 @@ export async function submitBatch(
   const batches = createBatchStore({ redis, keys });
   const batch = newBatch({ ...fields, total: hosts.length }, job);
   const targets = hosts.map((host) => ({ host, target_server: host }));
-  const accepted = await batches.accept(batch, targets, undefined, { seen: null, replaces: null });
+  const accepted = await batches.accept(batch, targets, undefined, { seen: null, replaces: batch.replaces });
   expect(accepted.kind).toBe('accepted');
   await wake.batch(batch.id);
   return { id: batch.id, batches, jobOf: (host) => batchJobId(batch.id, host) };

@@ -69,13 +69,16 @@ export async function targets(
 }
 
 /**
- * KEYS 1 held 2 mailbox 3 armed ARGV 1 which target 2 place 3 host 4 not_before or 0
+ * KEYS 1 held 2 mailbox 3 armed 4 job 5 deadlines ARGV 1 which target 2 place 3 host 4 not_before or 0 5 id 6 start deadline in ms
  * Returns 1 if the job may start from now on and could not before.
  */
 const letGoScript = defineScript(`
 if redis.call('SREM', KEYS[1], ARGV[1]) == 0 then return 0 end
 if tonumber(redis.call('ZSCORE', KEYS[2], ARGV[2]) or 0) < ${HELD_AT} then return 0 end
-local due = math.max(clock(), tonumber(ARGV[4]))
+local now = clock()
+local due = math.max(now, tonumber(ARGV[4]))
+redis.call('HSET', KEYS[4], 'let_go_at', now)
+redis.call('ZADD', KEYS[5], now + ARGV[6], ARGV[5])
 redis.call('ZADD', KEYS[2], due, ARGV[2])
 redis.call('ZADD', KEYS[3], 'LT', due, ARGV[3])
 return 1
@@ -83,12 +86,23 @@ return 1
 
 /** @returns whether its host must be looked at */
 export async function letGo(redis: Redis, keys: Keys, job: Job): Promise<boolean> {
-  const { host, not_before } = job;
-  const touched = [keys.batchHeld(job.batch_id as string), keys.mailbox(host), keys.armed];
-  return (
-    (await letGoScript(redis, touched, [job.batch_index as number, placeOf(job), host, not_before ?? 0])) ===
-    1
-  );
+  const { id, host, not_before, start_deadline_seconds } = job;
+  const touched = [
+    keys.batchHeld(job.batch_id as string),
+    keys.mailbox(host),
+    keys.armed,
+    keys.job(id),
+    keys.deadlines,
+  ];
+  const said = [
+    job.batch_index as number,
+    placeOf(job),
+    host,
+    not_before ?? 0,
+    id,
+    start_deadline_seconds * 1_000,
+  ];
+  return (await letGoScript(redis, touched, said)) === 1;
 }
 
 /** KEYS 1 due ARGV 1 id 2 delay in ms */

@@ -12,6 +12,7 @@ const NUMBERS = new Set<string>([
   'version',
   'attempt',
   'dispatched_at',
+  'let_go_at',
   'started_at',
   'ended_at',
   'unreachable_since',

@@ -52,7 +52,8 @@ local b = p.batch and batch_at(p.batch.keys, p.batch.id)
 if b and p.batch.first_start and seen[1] == 'queued' then
   local state, _, places = batch_settle(b, now, false)
   if state and (state ~= 'running' or places <= 0) then
-    -- Its batch starts nothing now: it waits until that lets it go, or withdraws it.
+    -- Its batch starts nothing now: it waits until that lets it go, or withdraws it. Meanwhile it cannot miss a deadline.
+    redis.call('ZREM', KEYS[8], p.id)
     redis.call('ZADD', KEYS[4], ${HELD_AT}, p.place)
     redis.call('SADD', b.held, p.batch.index)
     return false
