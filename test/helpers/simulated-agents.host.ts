@@ -1,6 +1,7 @@
 /**
  * One simulated host: what a Full agent answers about jobs that are nothing but a time, and a count of all that was
- * asked. Nothing is run: `sleep 2` ends 2 s after its start, `exit 3` at once with 3, everything else at once with 0.
+ * asked. Nothing is run: `sleep 2` ends 2 s after its start, `sleep 3-7` after 3 to 7 s, `exit 3` at once with 3, everything
+ * else at once with 0.
  *
  * A token is executed once, as with the real agent; whether one job was executed under two tokens is for whoever
  * reads `starts` to find out.
@@ -41,6 +42,7 @@ export function createSimulatedHost({ name, periodMs }: { name: string; periodMs
   const counters = createCounters(periodMs);
   const changes = new EventEmitter().setMaxListeners(0);
   let sequence = 0;
+  let isSpoilt = false;
 
   function run(request: RunRequest): SimulatedJob & { existing: boolean } {
     const token = request.job_id as string;
@@ -59,8 +61,9 @@ export function createSimulatedHost({ name, periodMs }: { name: string; periodMs
 
   function execute(token: string, command: string): SimulatedJob {
     const at = counters.executed(token);
-    const lastsMs = Number(/^sleep ([\d.]+)$/.exec(command)?.[1] ?? 0) * 1_000;
-    const returnCode = Number(/^exit (\d+)$/.exec(command)?.[1] ?? 0);
+    const [, least = 0, most = least] = /^sleep ([\d.]+)(?:-([\d.]+))?$/.exec(command) ?? [];
+    const lastsMs = (Number(least) + Math.random() * (Number(most) - Number(least))) * 1_000;
+    const returnCode = isSpoilt ? 1 : Number(/^exit (\d+)$/.exec(command)?.[1] ?? 0);
     const job = { token, command, startedAt: at, endedAt: null, returnCode, canceled: false, changed: 0 };
     jobs.set(token, job);
     if (lastsMs > 0) setTimeout(() => end(job), lastsMs);
@@ -96,6 +99,10 @@ export function createSimulatedHost({ name, periodMs }: { name: string; periodMs
 
   return {
     counters,
+    /** From now on every command ends with 1, after its time. */
+    spoil: () => {
+      isSpoilt = true;
+    },
 
     ping(): PingReply {
       const ids = { boot_id: `boot-${name}`, store_id: `store-${name}` };

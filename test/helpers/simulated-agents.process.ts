@@ -23,6 +23,8 @@ type Body = RunRequest & StatusRequest & CancelRequest;
 interface Served {
   host: SimulatedHost;
   silent: boolean;
+  /** Falls silent with the first start that it has answered. */
+  doomed: boolean;
 }
 
 const settings = JSON.parse(process.argv[2] ?? '') as Settings;
@@ -39,7 +41,7 @@ for (let i = 0; i < settings.hosts; i++) {
   const { port } = listener.address() as AddressInfo;
   const one = {
     host: createSimulatedHost({ name: `${settings.address}:${port}`, periodMs: settings.periodMs }),
-    silent: false,
+    ...{ silent: false, doomed: false },
   };
   byPort.set(port, one);
   served.push(one);
@@ -55,9 +57,11 @@ process.send?.({ id: 0, result: ports } satisfies Reply);
 function obey({ what, hosts = [] }: Command): unknown {
   if (what === 'counters') return served.map(({ host }) => host.counters.seen());
   if (what === 'starts') return served.map(({ host }) => host.counters.starts());
+  if (what === 'spoil') for (const i of hosts) served[i]!.host.spoil();
+  if (what === 'doom') for (const i of hosts) served[i]!.doomed = true;
   if (what === 'reset') for (const { host } of served) host.counters.reset();
   if (what === 'silence' || what === 'revive') {
-    for (const i of hosts) served[i]!.silent = what === 'silence';
+    for (const i of hosts) Object.assign(served[i]!, { silent: what === 'silence', doomed: false });
   }
   return null;
 }
@@ -69,7 +73,8 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
 }
 
 async function answer(request: IncomingMessage, response: ServerResponse, text: string): Promise<void> {
-  const { host, silent } = byPort.get(request.socket.localPort ?? 0)!;
+  const one = byPort.get(request.socket.localPort ?? 0)!;
+  const { host, silent } = one;
   const path = new URL(request.url ?? '/', 'http://agent').pathname;
   const [, verb = '', id] = path.split('/');
   const body = JSON.parse(text || '{}') as Body;
@@ -87,6 +92,7 @@ async function answer(request: IncomingMessage, response: ServerResponse, text: 
   const { status, body: said } = await ask(host, request, verb, id, body, gone.signal);
   await pausing;
   if (response.destroyed) return;
+  if (one.doomed && verb === 'run') one.silent = true;
   // Before the reply goes out: with it the client may send the next one.
   over();
   const reply = JSON.stringify(said);

@@ -9,7 +9,7 @@
  *     await fleet.startedTwice()                     // jobs executed more than once: must be empty
  *     await fleet.stop();
  *
- * Commands are times: `sleep 2` lasts 2 s, `exit 3` ends at once with 3, everything else at once with 0.
+ * Commands are times: `sleep 2` lasts 2 s, `sleep 3-7` 3 to 7 s, `exit 3` ends at once with 3, everything else at once with 0.
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { once } from 'node:events';
@@ -46,9 +46,12 @@ export interface Settings {
   silentMs: number;
 }
 
+/** What becomes of hosts that a test has chosen. */
+type Fate = 'silence' | 'revive' | 'doom' | 'spoil';
+
 export interface Command {
   id: number;
-  what: 'counters' | 'starts' | 'reset' | 'silence' | 'revive';
+  what: 'counters' | 'starts' | 'reset' | Fate;
   /** By their place in the process. */
   hosts?: number[];
 }
@@ -94,7 +97,7 @@ export async function startSimulatedAgents(options: FleetOptions) {
     return (await Promise.all(agents.map(({ command }) => command('starts')))).flat() as Start[][];
   }
 
-  async function tell(what: 'silence' | 'revive', indexes: number[]): Promise<void> {
+  async function tell(what: Fate, indexes: number[]): Promise<void> {
     const theirs = (i: number) =>
       indexes.filter((index) => Math.floor(index / share) === i).map((index) => index % share);
     await Promise.all(agents.map((agent, i) => agent.command(what, theirs(i))));
@@ -126,6 +129,10 @@ export async function startSimulatedAgents(options: FleetOptions) {
     /** Has these hosts take requests and answer none of them. */
     silence: (indexes: number[]) => tell('silence', indexes),
     revive: (indexes: number[]) => tell('revive', indexes),
+    /** Has these hosts fall silent as soon as they have answered a start: they die while their job runs. */
+    doom: (indexes: number[]) => tell('doom', indexes),
+    /** On these hosts every command fails from now on, after its time. */
+    spoil: (indexes: number[]) => tell('spoil', indexes),
     /** Counts from zero; the jobs stay known. */
     async reset(): Promise<void> {
       await Promise.all(agents.map(({ command }) => command('reset')));

@@ -19,21 +19,26 @@ export function createSucceedBatch(deps: {
 }): SucceedBatch {
   const { batches, jobs, wake } = deps;
 
-  return async (batch, id) => {
-    const before = await batches.get(id);
-    if (before && !(await isProvenDone(before))) {
-      const reason = `replaced by ${batch.id}`;
-      if (!isBatchOver(before.state)) {
-        const ordered = await batches.order(id, { kind: 'cancel', by: batch.created_by, reason });
-        if (ordered === 'done') await wake.batch(id);
-      }
-      return 0;
-    }
+  return async (batch, before) => {
+    if (!(await isOutOfTheWay(batch, before))) return 0;
     return (await batches.order(batch.id, { kind: 'begin' })) === 'done' ? 1 : 0;
   };
 
+  async function isOutOfTheWay(batch: Batch, id: string): Promise<boolean> {
+    const before = await batches.get(id);
+    if (!before) return true;
+    if (!isBatchOver(before.state)) {
+      const reason = `replaced by ${batch.id}`;
+      const ordered = await batches.order(id, { kind: 'cancel', by: batch.created_by, reason });
+      if (ordered === 'done') await wake.batch(id);
+      return false;
+    }
+    // Replaced before it began: what it waited for may be at work still.
+    if (before.made === 0 && before.replaces !== null) return isOutOfTheWay(batch, before.replaces);
+    return isProvenDone(before);
+  }
+
   async function isProvenDone(before: Batch): Promise<boolean> {
-    if (!isBatchOver(before.state)) return false;
     if (before.counts.lost === 0) return true;
     const standings = await batches.standings(before);
     const targets = await batches.targets(before.id, 0, before.total);
