@@ -93,11 +93,14 @@ class RunningGateway:
         return job
 
     def cancel_all(self) -> None:
-        active = [job for job in self.jobs() if job["outcome"] is None]
-        if active:
+        # A page at a time, as they come.
+        for _ in range(10):
+            active = self.call("GET", "/v1/jobs", params={"state": list(ACTIVE)})["items"]
+            if not active:
+                return
             self.call("POST", "/v1/jobs:cancel", {"state": list(ACTIVE), "grace_seconds": 0})
-        for job in active:
-            self.over(job["id"])
+            for job in active:
+                self.over(job["id"])
 
     def connection(self, **extra: Any) -> str:
         """As Airflow takes it from ``AIRFLOW_CONN_AGENT_DEFAULT``."""
