@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import signal
 import time
+from datetime import datetime, timezone
 
 import pytest
 from conftest import PATIENCE
@@ -16,6 +17,8 @@ from waits import begin, ran_once
 
 #: How long a triggerer stands still: Airflow takes it for dead after 30 s and gives its tasks to another.
 STOPPED_SECONDS = 60
+#: The same, with a heartbeat's time on top.
+DEAD_SECONDS = 40
 #: A job that is still running some time after that.
 LONG = 100
 
@@ -64,6 +67,20 @@ def test_a_triggerer_that_is_killed_is_followed_by_another(airflow, gateway):
     wait.ran_once_and_ends_right()
 
 
+def test_a_task_that_finds_no_triggerer_waits_in_its_worker_until_there_is_one(airflow, gateway):
+    airflow.stop("triggerer", signal.SIGKILL)
+    try:
+        until(lambda: seconds_since_any_triggerer(airflow) > DEAD_SECONDS, PATIENCE, "the triggerer taken for dead")
+        wait = begin(airflow, gateway, "once_deferred", "no_triggerer", "running", seconds=LONG)
+        said = "No triggerer is alive: this task waits in its worker until there is one"
+        until(lambda: said in airflow.log("once_deferred", "no_triggerer", "wait"), PATIENCE, "the task saying so")
+    finally:
+        airflow.start("triggerer")
+    until(lambda: wait.state == "deferred", PATIENCE, "deferred")
+    assert wait.job_state() == "running"
+    wait.ran_once_and_ends_right()
+
+
 @pytest.mark.parametrize(("dag_id", "state"), [("once_deferred", "deferred"), ("once_in_worker", "running")])
 def test_a_scheduler_that_is_killed_with_all_its_workers_is_followed_by_another(airflow, gateway, dag_id, state):
     wait = begin(airflow, gateway, dag_id, "scheduler_killed", state, seconds=20)
@@ -86,3 +103,8 @@ def triggerer_of(wait):
 
 def live_triggerers(airflow):
     return airflow.rows("select id from job where job_type = 'TriggererJob' and state = 'running'")
+
+
+def seconds_since_any_triggerer(airflow):
+    newest = max(row[0] for row in airflow.rows("select latest_heartbeat from job where job_type = 'TriggererJob'"))
+    return (datetime.now(timezone.utc) - newest).total_seconds()

@@ -4,8 +4,9 @@ import threading
 
 import httpx
 import pytest
-from client_under_test import Run, find
+from client_under_test import AIRFLOW_3, Run, find
 from gateway import HOST, until
+from health import Health
 
 from agent_operators import (
     AgentAsyncOperator,
@@ -285,3 +286,14 @@ def test_the_cancel_operator_ends_a_job_and_leaves_one_that_is_over(gateway):
 )
 def test_the_templated_fields_are_those_of_old(operator, fields):
     assert set(operator.template_fields) == fields
+
+
+@pytest.mark.skipif(not AIRFLOW_3, reason="2.11 looks into its database, which there is none of here")
+def test_a_task_that_finds_no_triggerer_waits_in_its_worker_until_there_is_one(gateway, monkeypatch, capsys):
+    operator = AgentAsyncOperator(task_id="task", target_server=HOST, command="sleep 300")
+    with Health() as health:
+        monkeypatch.setenv("AIRFLOW__CORE__EXECUTION_API_SERVER_URL", f"{health.url}/execution/")
+        with pytest.raises(TaskDeferred):
+            operator.execute(Run().context())
+    assert health.asked == ["unhealthy", "healthy"]
+    assert capsys.readouterr().out.count("No triggerer is alive: this task waits in its worker until there is one") == 1

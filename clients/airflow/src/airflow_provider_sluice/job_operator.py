@@ -11,7 +11,8 @@ import time
 from collections.abc import Collection, Sequence
 from typing import Any
 
-from airflow_provider_sluice.calls import OVER, GatewayError
+from airflow_provider_sluice.calls import OVER, GatewayError, Job
+from airflow_provider_sluice.client import GatewayClient
 from airflow_provider_sluice.identity import GENERATION_LABEL, TASK_LABEL, identify
 from airflow_provider_sluice.job_task import JobTask, is_over, time_left_of_task
 from airflow_provider_sluice.links import AgentJobLink
@@ -78,17 +79,7 @@ class AgentJobOperator(BaseOperator):
             self._stop_if_killed(at, job["id"])
             if self.fire_and_forget:
                 return {"job_id": job["id"], "status": "submitted"}
-            deadline, reason = self._deadline(context)
-            in_triggerer = at.waits_in_triggerer()
-            until = deadline
-            if in_triggerer:
-                until = min(time.time() + self.worker_seconds, deadline or float("inf"))
-            job = at.wait_here(client, job, until)
-            if not is_over(job) and in_triggerer:
-                at.defer(job, deadline, reason, cancel_on_kill=True)
-            if not is_over(job):
-                self._give_up(at, job["id"], reason)
-            return at.conclude(client, job, self.skip_on_exit_code)
+            return self._wait_and_conclude(at, client, job, self.worker_seconds)
 
     def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
         """Called by Airflow with the trigger's event."""
@@ -102,10 +93,7 @@ class AgentJobOperator(BaseOperator):
             self._give_up(at, job_id, event.get("reason") or "its time was over")
         at.go_on(event.get("printed"))
         with at.client() as client:
-            job = at.read(client, job_id)
-            if not is_over(job) and at.waits_in_triggerer():
-                at.defer(job, *self._deadline(context), cancel_on_kill=True)
-            return at.conclude(client, at.wait_here(client, job, None), self.skip_on_exit_code)
+            return self._wait_and_conclude(at, client, at.read(client, job_id), 0)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
         """Airflow's own end of a deferral comes with nothing but an error."""
@@ -142,6 +130,13 @@ class AgentJobOperator(BaseOperator):
         if self._job_task is None or self._job_task.context is not context:
             self._job_task = JobTask(self, context, deferrable=self.deferrable)
         return self._job_task
+
+    def _wait_and_conclude(self, at: JobTask, client: GatewayClient, job: Job, worker_seconds: float) -> dict[str, Any]:
+        deadline, reason = self._deadline(at.context)
+        job = at.wait(client, job, deadline, reason, cancel_on_kill=True, worker_seconds=worker_seconds)
+        if not is_over(job):
+            self._give_up(at, job["id"], reason)
+        return at.conclude(client, job, self.skip_on_exit_code)
 
     def _order(self) -> dict[str, Any]:
         order: dict[str, Any] = {

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 #: How long a gateway that is away is asked for a job's end, or told of a cancel, in seconds.
 READ_PATIENCE_SECONDS = 300.0
 CANCEL_PATIENCE_SECONDS = 20.0
+#: Between two looks for a triggerer that is alive, in seconds.
+LOOK_AGAIN_SECONDS = 15.0
 #: Airflow ends a deferral itself so long after the trigger should have, in seconds.
 BACKSTOP_SECONDS = 60.0
 
@@ -44,6 +46,7 @@ class JobTask:
         self.output = OutputLog(self._say)
         self.killed = False
         self._deferrable = deferrable
+        self._said_trouble = False
 
     @contextmanager
     def client(self) -> Iterator[GatewayClient]:
@@ -77,15 +80,49 @@ class JobTask:
     def page(self, job_id: str) -> str:
         return f"{self.hook.address.url}/v1/jobs/{job_id}"
 
-    def waits_in_triggerer(self) -> bool:
-        """Says so in the log where it cannot, though it should."""
-        deferrable = self.hook.address.deferrable if self._deferrable is None else self._deferrable
-        trouble = triggerer_trouble() if deferrable else None
-        if trouble:
-            self.log.warning("%s: this task waits in its worker", trouble)
-        return deferrable and trouble is None
+    def wait(
+        self,
+        client: GatewayClient,
+        job: Job,
+        deadline: float | None,
+        reason: str,
+        *,
+        cancel_on_kill: bool,
+        worker_seconds: float = 0,
+    ) -> Job:
+        """
+        Waits in the worker for so long and then in the triggerer, if it may: then it does not return. While no
+        triggerer is alive it goes on here, and looks for one again: what held them up for a moment must not cost a
+        worker for days.
 
-    def wait_here(self, client: GatewayClient, job: Job, until: float | None) -> Job:
+        :param deadline: when to give up, in seconds since 1970
+        :returns: the job; it is over unless the deadline is
+        """
+        until = time.time() + worker_seconds if self.deferrable else float("inf")
+        limit = float("inf") if deadline is None else deadline
+        while not is_over(job):
+            job = self.wait_here(client, job, min(until, limit))
+            if is_over(job) or time.time() >= limit:
+                break
+            if self.waits_in_triggerer():
+                self.defer(job, deadline, reason, cancel_on_kill=cancel_on_kill)
+            until = time.time() + LOOK_AGAIN_SECONDS
+        return job
+
+    @property
+    def deferrable(self) -> bool:
+        """As the task says, else as the connection does."""
+        return self.hook.address.deferrable if self._deferrable is None else self._deferrable
+
+    def waits_in_triggerer(self) -> bool:
+        """Says so in the log, once, where it cannot, though it should."""
+        trouble = triggerer_trouble() if self.deferrable else None
+        if trouble and not self._said_trouble:
+            self._said_trouble = True
+            self.log.warning("%s: this task waits in its worker until there is one", trouble)
+        return self.deferrable and trouble is None
+
+    def wait_here(self, client: GatewayClient, job: Job, until: float) -> Job:
         """:raises AirflowException: if the task was killed meanwhile"""
         job = wait_in_worker(client, job, until=until, output=self.output, tell=self.tell, stopped=lambda: self.killed)
         if self.killed:

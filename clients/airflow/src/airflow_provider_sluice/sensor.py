@@ -57,17 +57,14 @@ class AgentStatusSensor(BaseSensorOperator):
 
     def execute(self, context: Any) -> Any:
         at = self._at_work(context)
-        in_triggerer = at.waits_in_triggerer()
-        if not in_triggerer and self.mode == "reschedule":
+        if self.mode == "reschedule" and not at.waits_in_triggerer():
             return super().execute(context)
         try:
             deadline = time.time() + float(self.timeout)
             with at.client() as client:
                 job = at.find(client, self.job_id, self.target_server)
                 at.note(job)
-                job = at.wait_here(client, job, time.time() if in_triggerer else deadline)
-                if not is_over(job) and in_triggerer:
-                    at.defer(job, deadline, "", cancel_on_kill=False)
+                job = at.wait(client, job, deadline, "", cancel_on_kill=False)
                 if not is_over(job):
                     raise self._too_late()
                 return at.conclude(client, job, self.skip_on_exit_code)
@@ -97,9 +94,9 @@ class AgentStatusSensor(BaseSensorOperator):
         at.go_on(event.get("printed"))
         with at.client() as client:
             job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
-            if not is_over(job) and at.waits_in_triggerer():
-                at.defer(job, time.time() + float(self.timeout), "", cancel_on_kill=False)
-            job = at.wait_here(client, job, None)
+            job = at.wait(client, job, time.time() + float(self.timeout), "", cancel_on_kill=False)
+            if not is_over(job):
+                raise self._too_late()
             return at.conclude(client, job, self.skip_on_exit_code)
 
     def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:

@@ -17,7 +17,7 @@ def wait_in_worker(
     client: GatewayClient,
     job: Job,
     *,
-    until: float | None,
+    until: float,
     output: OutputLog,
     tell: Callable[[str], None],
     stopped: Callable[[], bool],
@@ -31,7 +31,7 @@ def wait_in_worker(
     pauses = growing_pauses()
     was_unreachable = False
     while job["state"] not in OVER and not stopped():
-        rest = hold if until is None else min(hold, until - time.time())
+        rest = min(hold, until - time.time())
         if rest <= 0:
             break
         try:
