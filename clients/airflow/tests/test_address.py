@@ -73,3 +73,7 @@ def test_the_hook_tests_its_connection(gateway, monkeypatch):
     answered, message = find("AgentHook")().test_connection()
     assert not answered
     assert "401 unauthenticated" in message
+    monkeypatch.setenv("AIRFLOW_CONN_AGENT_DEFAULT", '{"conn_type": "http", "extra": {"agent_token": "key"}}')
+    answered, message = find("AgentHook")().test_connection()
+    assert not answered
+    assert "names no gateway" in message

@@ -8,10 +8,10 @@ from typing import Any
 from asgiref.sync import sync_to_async
 
 from airflow_provider_sluice.address import GatewayAddress, read_address
-from airflow_provider_sluice.calls import Call, GatewayError
+from airflow_provider_sluice.calls import Call
 from airflow_provider_sluice.client import GatewayClient
 from airflow_provider_sluice.connection_form import HIDDEN_FIELDS, RELABELED_FIELDS, form_widgets
-from airflow_provider_sluice.versions import AIRFLOW_3, BaseHook
+from airflow_provider_sluice.versions import AIRFLOW_3, AirflowException, BaseHook
 
 DEFAULT_CONNECTION = "agent_default"
 
@@ -56,11 +56,11 @@ class AgentHook(BaseHook):
         return GatewayClient(self.address)
 
     def test_connection(self) -> tuple[bool, str]:
-        """Whether the gateway is there and takes the key."""
+        """Whether the connection names a gateway that is there and takes the key; if not, what is wrong."""
         try:
             with self.get_conn() as client:
                 client.send(Call("GET", "/v1/jobs", params={"page_size": 1}))
-        except GatewayError as error:
+        except AirflowException as error:
             return False, str(error)
         return True, f"The gateway at {self.address.url} answers"
 
