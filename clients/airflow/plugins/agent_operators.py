@@ -1505,7 +1505,7 @@ else:
         client: GatewayClient,
         job: Job,
         *,
-        until: float | None,
+        until: float,
         output: OutputLog,
         tell: Callable[[str], None],
         stopped: Callable[[], bool],
@@ -1519,7 +1519,7 @@ else:
         pauses = growing_pauses()
         was_unreachable = False
         while job["state"] not in OVER and not stopped():
-            rest = hold if until is None else min(hold, until - time.time())
+            rest = min(hold, until - time.time())
             if rest <= 0:
                 break
             try:
@@ -1556,6 +1556,8 @@ else:
     #: How long a gateway that is away is asked for a job's end, or told of a cancel, in seconds.
     READ_PATIENCE_SECONDS = 300.0
     CANCEL_PATIENCE_SECONDS = 20.0
+    #: Between two looks for a triggerer that is alive, in seconds.
+    LOOK_AGAIN_SECONDS = 15.0
     #: Airflow ends a deferral itself so long after the trigger should have, in seconds.
     BACKSTOP_SECONDS = 60.0
 
@@ -1571,6 +1573,7 @@ else:
             self.output = OutputLog(self._say)
             self.killed = False
             self._deferrable = deferrable
+            self._said_trouble = False
 
         @contextmanager
         def client(self) -> Iterator[GatewayClient]:
@@ -1604,15 +1607,49 @@ else:
         def page(self, job_id: str) -> str:
             return f"{self.hook.address.url}/v1/jobs/{job_id}"
 
-        def waits_in_triggerer(self) -> bool:
-            """Says so in the log where it cannot, though it should."""
-            deferrable = self.hook.address.deferrable if self._deferrable is None else self._deferrable
-            trouble = triggerer_trouble() if deferrable else None
-            if trouble:
-                self.log.warning("%s: this task waits in its worker", trouble)
-            return deferrable and trouble is None
+        def wait(
+            self,
+            client: GatewayClient,
+            job: Job,
+            deadline: float | None,
+            reason: str,
+            *,
+            cancel_on_kill: bool,
+            worker_seconds: float = 0,
+        ) -> Job:
+            """
+            Waits in the worker for so long and then in the triggerer, if it may: then it does not return. While no
+            triggerer is alive it goes on here, and looks for one again: what held them up for a moment must not cost a
+            worker for days.
 
-        def wait_here(self, client: GatewayClient, job: Job, until: float | None) -> Job:
+            :param deadline: when to give up, in seconds since 1970
+            :returns: the job; it is over unless the deadline is
+            """
+            until = time.time() + worker_seconds if self.deferrable else float("inf")
+            limit = float("inf") if deadline is None else deadline
+            while not is_over(job):
+                job = self.wait_here(client, job, min(until, limit))
+                if is_over(job) or time.time() >= limit:
+                    break
+                if self.waits_in_triggerer():
+                    self.defer(job, deadline, reason, cancel_on_kill=cancel_on_kill)
+                until = time.time() + LOOK_AGAIN_SECONDS
+            return job
+
+        @property
+        def deferrable(self) -> bool:
+            """As the task says, else as the connection does."""
+            return self.hook.address.deferrable if self._deferrable is None else self._deferrable
+
+        def waits_in_triggerer(self) -> bool:
+            """Says so in the log, once, where it cannot, though it should."""
+            trouble = triggerer_trouble() if self.deferrable else None
+            if trouble and not self._said_trouble:
+                self._said_trouble = True
+                self.log.warning("%s: this task waits in its worker until there is one", trouble)
+            return self.deferrable and trouble is None
+
+        def wait_here(self, client: GatewayClient, job: Job, until: float) -> Job:
             """:raises AirflowException: if the task was killed meanwhile"""
             job = wait_in_worker(client, job, until=until, output=self.output, tell=self.tell, stopped=lambda: self.killed)
             if self.killed:
@@ -1851,17 +1888,7 @@ else:
                 self._stop_if_killed(at, job["id"])
                 if self.fire_and_forget:
                     return {"job_id": job["id"], "status": "submitted"}
-                deadline, reason = self._deadline(context)
-                in_triggerer = at.waits_in_triggerer()
-                until = deadline
-                if in_triggerer:
-                    until = min(time.time() + self.worker_seconds, deadline or float("inf"))
-                job = at.wait_here(client, job, until)
-                if not is_over(job) and in_triggerer:
-                    at.defer(job, deadline, reason, cancel_on_kill=True)
-                if not is_over(job):
-                    self._give_up(at, job["id"], reason)
-                return at.conclude(client, job, self.skip_on_exit_code)
+                return self._wait_and_conclude(at, client, job, self.worker_seconds)
 
         def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
             """Called by Airflow with the trigger's event."""
@@ -1875,10 +1902,7 @@ else:
                 self._give_up(at, job_id, event.get("reason") or "its time was over")
             at.go_on(event.get("printed"))
             with at.client() as client:
-                job = at.read(client, job_id)
-                if not is_over(job) and at.waits_in_triggerer():
-                    at.defer(job, *self._deadline(context), cancel_on_kill=True)
-                return at.conclude(client, at.wait_here(client, job, None), self.skip_on_exit_code)
+                return self._wait_and_conclude(at, client, at.read(client, job_id), 0)
 
         def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
             """Airflow's own end of a deferral comes with nothing but an error."""
@@ -1915,6 +1939,13 @@ else:
             if self._job_task is None or self._job_task.context is not context:
                 self._job_task = JobTask(self, context, deferrable=self.deferrable)
             return self._job_task
+
+        def _wait_and_conclude(self, at: JobTask, client: GatewayClient, job: Job, worker_seconds: float) -> dict[str, Any]:
+            deadline, reason = self._deadline(at.context)
+            job = at.wait(client, job, deadline, reason, cancel_on_kill=True, worker_seconds=worker_seconds)
+            if not is_over(job):
+                self._give_up(at, job["id"], reason)
+            return at.conclude(client, job, self.skip_on_exit_code)
 
         def _order(self) -> dict[str, Any]:
             order: dict[str, Any] = {
@@ -2289,17 +2320,14 @@ else:
 
         def execute(self, context: Any) -> Any:
             at = self._at_work(context)
-            in_triggerer = at.waits_in_triggerer()
-            if not in_triggerer and self.mode == "reschedule":
+            if self.mode == "reschedule" and not at.waits_in_triggerer():
                 return super().execute(context)
             try:
                 deadline = time.time() + float(self.timeout)
                 with at.client() as client:
                     job = at.find(client, self.job_id, self.target_server)
                     at.note(job)
-                    job = at.wait_here(client, job, time.time() if in_triggerer else deadline)
-                    if not is_over(job) and in_triggerer:
-                        at.defer(job, deadline, "", cancel_on_kill=False)
+                    job = at.wait(client, job, deadline, "", cancel_on_kill=False)
                     if not is_over(job):
                         raise self._too_late()
                     return at.conclude(client, job, self.skip_on_exit_code)
@@ -2329,9 +2357,9 @@ else:
             at.go_on(event.get("printed"))
             with at.client() as client:
                 job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
-                if not is_over(job) and at.waits_in_triggerer():
-                    at.defer(job, time.time() + float(self.timeout), "", cancel_on_kill=False)
-                job = at.wait_here(client, job, None)
+                job = at.wait(client, job, time.time() + float(self.timeout), "", cancel_on_kill=False)
+                if not is_over(job):
+                    raise self._too_late()
                 return at.conclude(client, job, self.skip_on_exit_code)
 
         def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
