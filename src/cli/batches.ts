@@ -61,7 +61,7 @@ export async function cancelBatch(id: string, { reason }: { reason?: string }): 
 }
 
 export interface RetryOptions {
-  scope?: string[];
+  scope: string[];
   idempotencyKey?: string;
   detach?: boolean;
   quiet?: boolean;
@@ -73,7 +73,7 @@ export async function retryBatch(
 ): Promise<void> {
   const client = createClient();
   const batch = await postUntilAnswered<BatchView>(client, `${pathOf(id)}:retry`, {
-    body: { ...(scope !== undefined && { scope }) },
+    body: { scope },
     idempotencyKey: options.idempotencyKey ?? randomUUID(),
   });
   if (detach) process.stdout.write(`${batch.id}\n`);

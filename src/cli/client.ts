@@ -31,7 +31,7 @@ export function createClient(config: Config = loadConfig()): Client {
     open,
     async request<T>(method: string, path: string, options?: RequestOptions) {
       const response = await open(method, path, options);
-      return (response.status === 204 ? undefined : await response.json()) as T;
+      return (response.status === 204 ? undefined : await readJson(response)) as T;
     },
   };
 
@@ -50,6 +50,16 @@ export function createClient(config: Config = loadConfig()): Client {
     if (!response.ok) throw await problemOf(response);
     return response;
   }
+}
+
+/** Why no gateway answered, where it began to. */
+export const REPLY_BROKE_OFF = 'the reply broke off';
+
+async function readJson(response: Response): Promise<unknown> {
+  const text = await response.text().catch(() => {
+    throw new Failure(`no gateway answers at ${new URL(response.url).origin} (${REPLY_BROKE_OFF})`);
+  });
+  return JSON.parse(text);
 }
 
 /** @throws Failure that says what to set */

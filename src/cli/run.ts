@@ -1,7 +1,7 @@
 /** `sluice run`: one command on many hosts, as a batch that is stayed with to its end. */
 import { randomUUID } from 'node:crypto';
 import { fold } from '../job/host-names.ts';
-import type { BatchView } from '../protocol/batch-view.ts';
+import type { BatchTargets, BatchView } from '../protocol/batch-view.ts';
 import { attend } from './batches/attend.ts';
 import { postUntilAnswered } from './client/again.ts';
 import { createClient } from './client.ts';
@@ -81,7 +81,7 @@ function paceOf({ maxParallel, waves, wavePause, maxFailures, maxUnreachable, on
 /** One a line, for scripts; folded beside it, for people. */
 async function listTargets(body: unknown, asJson: boolean): Promise<void> {
   const query = { dry_run: 'true' };
-  const answer = await createClient().request<{ targets: string[]; total: number }>('POST', '/v1/batches', {
+  const answer = await createClient().request<BatchTargets>('POST', '/v1/batches', {
     body,
     query,
   });

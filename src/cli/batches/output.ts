@@ -1,18 +1,7 @@
 /** The output of a batch: hosts that said and ended the same stand together, the most of them first. */
-import type { State } from '../../job/states.ts';
+import type { BatchOutput } from '../../protocol/batch-view.ts';
 import { untilAnswered } from '../client/again.ts';
 import type { Client } from '../client.ts';
-
-/** Of a list by size. */
-export interface BatchOutput {
-  /** Folded. */
-  hosts: string;
-  count: number;
-  state: State;
-  return_code: number | null;
-  stdout: string | null;
-  stderr: string | null;
-}
 
 export async function readOutput(client: Client, id: string): Promise<BatchOutput[]> {
   const path = `/v1/batches/${encodeURIComponent(id)}/output`;
@@ -29,7 +18,7 @@ export function printOutput(groups: BatchOutput[]): void {
 /** `== web[001-118] (118): failed (3)` */
 function headingFor({ hosts, count, state, return_code }: BatchOutput): string {
   const code = state === 'succeeded' || return_code === null ? '' : ` (${return_code})`;
-  return `== ${hosts} (${count}): ${state}${code}`;
+  return `== ${hosts} (${count}): ${state.replace('_', ' ')}${code}`;
 }
 
 function withNewline(text: string | null): string {

@@ -1,10 +1,11 @@
 /** Asks until there is an answer: a gateway that restarts, or whose store fails over, costs a pause. */
 import { setTimeout as pause } from 'node:timers/promises';
-import type { Client } from '../client.ts';
+import { type Client, REPLY_BROKE_OFF } from '../client.ts';
 import { Failure } from '../failure.ts';
 import { isAway } from './away.ts';
 
 const PAUSE_MS = 1_000;
+const BROKEN_OFF = ['ECONNRESET', 'EPIPE', 'UND_ERR_SOCKET', 'UND_ERR_HEADERS_TIMEOUT', REPLY_BROKE_OFF];
 /** Most are back by then, in ms. */
 const PATIENCE_MS = 60_000;
 
@@ -40,7 +41,8 @@ export async function untilAnswered<T>(ask: () => Promise<T>): Promise<T> {
   }
 }
 
-/** Nobody listens there: most likely the address is wrong. */
+/** The address is most likely wrong, but for what breaks off once it was reached. */
 function wasNeverSent(error: unknown): boolean {
-  return /\((ECONNREFUSED|ENOTFOUND|EAI_AGAIN)\)/.test((error as Error).message);
+  const [, why] = /^no gateway answers at \S+ \(([^)]*)\)/.exec((error as Error).message) ?? [];
+  return why !== undefined && !BROKEN_OFF.includes(why);
 }

@@ -67,7 +67,13 @@ export function addBatchCommands(program: Command): void {
     .command('retry')
     .description('run it again, as a new batch, on the hosts where it did not succeed')
     .argument('<id>')
-    .option('--scope <states>', 'on which of them: failed,timed_out,lost,expired,unstarted', commaSeparated)
+    .option('--scope <states>', 'where it stands so; a lost one may still run', commaSeparated, [
+      'failed',
+      'timed_out',
+      'expired',
+      'canceled',
+      'unstarted',
+    ])
     .option('--idempotency-key <key>', 'the same key again is the same new batch')
     .option('--detach', 'print its id, and do not wait for it')
     .addOption(quiet())
