@@ -180,6 +180,33 @@ describe('what is ordered of a batch', () => {
     expect(hosts).toEqual(['web3', 'web4']);
   });
 
+  it('is repeated with labels of its own where the retry has some, else with its own', async () => {
+    const labels = { dag: 'nightly', try: '1' };
+    const { id } = await begin({ targets: ['web1'], command: 'exit 3', labels });
+    await endOf(id);
+    const second = (await order(id, 'retry', { scope: ['failed'] })).body as Batch;
+    expect(second.labels).toEqual(labels);
+    await endOf(second.id);
+    const third = await order(second.id, 'retry', { scope: ['failed'], labels: { ...labels, try: '3' } });
+    expect(third.body).toMatchObject({ labels: { dag: 'nightly', try: '3' }, retry_of: second.id });
+  });
+
+  it('is listed by its state', async () => {
+    const labels = { listed: 'by state' };
+    const over = await begin({ targets: ['web1'], command: 'true', labels });
+    await endOf(over.id);
+    const { id } = await begin({ targets: ['web1'], command: 'sleep 600', labels });
+    const listed = async (query: string) =>
+      (await items(`/v1/batches?label=listed:by%20state&${query}`)).map((batch) => batch.id);
+    expect(await listed('state=running,paused')).toEqual([id]);
+    expect(await listed('state=succeeded')).toEqual([over.id]);
+    expect(await listed('')).toEqual([id, over.id]);
+    const unknown = await gateway.call('GET', '/v1/batches?state=done');
+    expect(unknown).toMatchObject({ status: 400, body: { field: 'state' } });
+    await order(id, 'cancel');
+    await endOf(id);
+  });
+
   it('is canceled with proof: what ran is dead, what did not begin never will', async () => {
     const { id } = await begin({ targets: ['web[1-4]'], command: 'sleep 600', max_parallel: 2 });
     await until(async () => (await read(id)).counts.running === 2);
@@ -215,5 +242,25 @@ describe('a unique key of batches', () => {
     expect(second.replaces).toBe(first.id);
     expect(await endOf(second.id)).toMatchObject({ state: 'succeeded' });
     expect(await read(first.id)).toMatchObject({ state: 'canceled' });
+  });
+
+  it('is held by a retry, which is refused while another one holds it', async () => {
+    const body = {
+      targets: ['web[1-2]'],
+      command: 'test -e /nonexistent || sleep 600',
+      unique_key: 'weekly',
+    };
+    const first = await begin(body);
+    await order(first.id, 'cancel');
+    await endOf(first.id);
+    const scope = ['canceled', 'unstarted'];
+    const again = (await order(first.id, 'retry', { scope })).body as Batch;
+    expect(again).toMatchObject({ unique_key: 'weekly', retry_of: first.id });
+    const refused = await order(first.id, 'retry', { scope });
+    expect(refused).toMatchObject({ status: 409, body: { code: 'unique_key_in_use', batch_id: again.id } });
+    const last = await begin({ ...body, command: 'true', on_duplicate: 'replace' });
+    expect(last.replaces).toBe(again.id);
+    expect(await endOf(last.id)).toMatchObject({ state: 'succeeded' });
+    expect(await read(again.id)).toMatchObject({ state: 'canceled' });
   });
 });

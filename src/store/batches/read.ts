@@ -1,5 +1,5 @@
 /** Reading batches: the record, lists of them, and where their targets stand. */
-import type { Batch } from '../../job/batch.ts';
+import type { Batch, BatchState } from '../../job/batch.ts';
 import type { Keys } from '../keys.ts';
 import { type Hash, results } from '../redis/replies.ts';
 import type { Redis } from '../redis.ts';
@@ -28,6 +28,8 @@ export async function standingsOf(
 }
 
 export interface BatchFilter {
+  /** Only those in one of these. */
+  state?: readonly BatchState[];
   label?: Record<string, string>;
   /** Only those of this key; missing: of all. */
   owner?: string;
@@ -47,7 +49,7 @@ const WALK = 2_000;
 export async function list(
   redis: Redis,
   keys: Keys,
-  { label = {}, owner }: BatchFilter,
+  { state, label = {}, owner }: BatchFilter,
   page: { size: number; after?: string },
 ): Promise<BatchPage> {
   const index = owner === undefined ? keys.batchesAll : keys.batchesByOwner(owner);
@@ -58,12 +60,14 @@ export async function list(
     const ids = await redis.zrevrangebylex(index, from, '-', 'LIMIT', 0, STEP);
     for (const [i, batch] of (await getMany(redis, keys, ids)).entries()) {
       after = ids[i] as string;
-      const labels = batch?.job.labels ?? {};
-      if (batch && Object.entries(label).every(([name, value]) => labels[name] === value))
-        batches.push(batch);
+      if (batch && (state?.includes(batch.state) ?? true) && hasLabels(batch, label)) batches.push(batch);
       if (batches.length === page.size) return { batches, after };
     }
     if (ids.length < STEP) return { batches, after: null };
   }
   return { batches, after: after ?? null };
+}
+
+function hasLabels({ job: { labels } }: Batch, wanted: Record<string, string>): boolean {
+  return Object.entries(wanted).every(([name, value]) => labels[name] === value);
 }

@@ -1,5 +1,6 @@
 /** `GET /v1/batches` and `GET /v1/batches/{id}/jobs`, in pages. */
 import Type from 'typebox';
+import { BATCH_STATES, type BatchState } from '../../../job/batch.ts';
 import { SluiceError } from '../../../job/errors.ts';
 import type { Job } from '../../../job/record.ts';
 import { isState, STATES } from '../../../job/states.ts';
@@ -33,14 +34,23 @@ export function listBatchRoutes(app: Api, { batches, jobs, pageTokens }: ListBat
       schema: {
         tags: ['Batches'],
         summary: 'List batches',
-        description: 'Newest first; those that the key may see, and that have all of the labels.',
-        querystring: Type.Object({ label: LabelFilter, ...PageFields }, { additionalProperties: false }),
+        description:
+          'Newest first; those that the key may see, in one of the states and with all of the labels.',
+        querystring: Type.Object(
+          { state: stateFilter('Batches', BATCH_STATES), label: LabelFilter, ...PageFields },
+          { additionalProperties: false },
+        ),
         response: { 200: Type.Object({ items: Type.Array(BatchView), next_page_token }) },
       },
     },
     async ({ query, caller }) => {
       const owner = ownerLimit(caller);
-      const filter = { label: labelsIn(query.label), ...(owner !== undefined && { owner }) };
+      const state = query.state && batchStatesIn(query.state);
+      const filter = {
+        label: labelsIn(query.label),
+        ...(state && { state }),
+        ...(owner !== undefined && { owner }),
+      };
       const after = pageTokens.read(query.page_token, ['batches', filter]);
       const page = await batches.list(filter, {
         size: query.page_size,
@@ -65,12 +75,7 @@ export function listBatchRoutes(app: Api, { batches, jobs, pageTokens }: ListBat
         params: BatchParams,
         querystring: Type.Object(
           {
-            state: Type.Optional(
-              Type.Array(Type.String(), {
-                maxItems: 32,
-                description: `Jobs in one of these states; repeated or separated by commas. ${STATES.join(', ')}.`,
-              }),
-            ),
+            state: stateFilter('Jobs', STATES),
             ...PageFields,
           },
           { additionalProperties: false },
@@ -109,6 +114,27 @@ export function listBatchRoutes(app: Api, { batches, jobs, pageTokens }: ListBat
     const ids = indexes.map((index) => batchJobId(batch, targets[index - first]?.host ?? ''));
     return (await jobs.getMany(ids)).filter((job) => job !== null);
   }
+}
+
+function stateFilter(what: string, states: readonly string[]) {
+  return Type.Optional(
+    Type.Array(Type.String(), {
+      maxItems: 32,
+      description: `${what} in one of these states; repeated or separated by commas. ${states.join(', ')}.`,
+    }),
+  );
+}
+
+function batchStatesIn(texts: string[]): BatchState[] {
+  return texts
+    .flatMap((text) => text.split(','))
+    .map((word) => {
+      const state = BATCH_STATES.find((known) => known === word);
+      if (state) return state;
+      throw new SluiceError('invalid_request', `state must be one of ${BATCH_STATES.join(', ')}`, {
+        fields: { field: 'state' },
+      });
+    });
 }
 
 function parseState(word: string) {

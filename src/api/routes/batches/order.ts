@@ -35,8 +35,8 @@ export function createBatchOrders(deps: { now: () => number; sealer: Pick<Sealer
         created_by: from.caller,
       };
     },
-    /** The same again for some of its hosts; sizes and limits stay the numbers that they were. */
-    again(before: Batch, total: number, caller: string): Batch {
+    /** The same again for some of its hosts; sizes and limits stay the numbers that they were, and so does the unique key. */
+    again(before: Batch, total: number, from: { caller: string; labels?: Record<string, string> }): Batch {
       const id = newId();
       const { sealed_env } = before.job;
       return {
@@ -44,12 +44,12 @@ export function createBatchOrders(deps: { now: () => number; sealer: Pick<Sealer
         ...begun(id, total),
         job: {
           ...before.job,
-          created_by: caller,
+          labels: from.labels ?? before.job.labels,
+          created_by: from.caller,
           sealed_env:
             sealed_env && deps.sealer.seal(deps.sealer.open(sealed_env, envPlace(before.id)), envPlace(id)),
         },
-        unique_key: null,
-        created_by: caller,
+        created_by: from.caller,
         retry_of: before.id,
       };
     },

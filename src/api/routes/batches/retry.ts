@@ -14,10 +14,12 @@ import { createStoreClock } from '../../store-clock.ts';
 import { SubmitHeaders } from '../jobs/submit.schema.ts';
 import { createBatchOrders } from './order.ts';
 import { BATCH_PATH, BatchParams } from './path.ts';
+import { keyReused, uniqueKeyInUse } from './refused.ts';
+import { BatchBody } from './submit.schema.ts';
 import { checkTargetsAgain, type TargetDeps } from './targets.ts';
 
 export interface RetryBatchDeps extends TargetDeps {
-  batches: Pick<BatchStore, 'get' | 'accept' | 'findAccepted' | 'standings' | 'targets' | 'now'>;
+  batches: Pick<BatchStore, 'get' | 'accept' | 'findAccepted' | 'holder' | 'standings' | 'targets' | 'now'>;
   wake: Pick<Wake, 'batch'>;
   sealer: Pick<Sealer, 'seal' | 'open' | 'pepper'>;
 }
@@ -43,6 +45,12 @@ const RetryBody = Type.Object(
       description:
         'Hosts that stand so in `counts`. Mind that of a `lost` job nobody knows whether it still runs.',
     }),
+    labels: Type.Optional(
+      Type.Unsafe<Record<string, string>>({
+        ...BatchBody.properties.labels,
+        description: 'Instead of those of the batch.',
+      }),
+    ),
   },
   { additionalProperties: false },
 );
@@ -61,9 +69,9 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
         tags: ['Batches'],
         summary: 'Run a part of a batch again',
         description:
-          'A new batch with `retry_of`, for just those hosts, with the same command, sizes and limits. 409 ' +
-          '`batch_not_over` while jobs of the batch may still begin. `Idempotency-Key` makes a repetition answer with the ' +
-          'first one.',
+          'A new batch with `retry_of`, for just those hosts, with the same command, sizes, limits and `unique_key`. ' +
+          '409 `batch_not_over` while jobs of the batch may still begin, 409 `unique_key_in_use` while another batch with ' +
+          'its key is at work. `Idempotency-Key` makes a repetition answer with the first one.',
         headers: Type.Pick(SubmitHeaders, ['idempotency-key']),
         params: BatchParams,
         body: RetryBody,
@@ -107,15 +115,15 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
       });
     }
     await checkTargetsAgain(deps, targets, before.job.job_user, caller);
-    const options = { seen: null, replaces: null };
-    const accepted = await batches.accept(
-      again(before, targets.length, caller.name),
-      targets,
-      idempotency,
-      options,
-    );
-    if (accepted.kind === 'holder_changed') throw new Error('a retry has no unique key');
-    return accepted;
+    const { labels } = body;
+    const batch = again(before, targets.length, { caller: caller.name, ...(labels && { labels }) });
+    for (;;) {
+      const last = await batches.holder(batch);
+      if (last && !isBatchOver(last.state)) throw uniqueKeyInUse(last);
+      const options = { seen: last?.id ?? null, replaces: null };
+      const accepted = await batches.accept(batch, targets, idempotency, options);
+      if (accepted.kind !== 'holder_changed') return accepted;
+    }
   }
 
   async function standingIn(batch: Batch, scope: readonly string[]): Promise<BatchTarget[]> {
@@ -127,9 +135,4 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
 
 function counted(standing: Standing): string {
   return standing === 'unstarted' || standing === 'withdrawn' ? 'unstarted' : countedAs(standing);
-}
-
-function keyReused(id: string): SluiceError {
-  const detail = `the Idempotency-Key belongs to ${id}, which was asked for with another body`;
-  return new SluiceError('idempotency_key_reused', detail, { fields: { field: 'Idempotency-Key' } });
 }

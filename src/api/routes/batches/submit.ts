@@ -5,7 +5,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
 import { type Batch, isBatchOver } from '../../../job/batch.ts';
-import { SluiceError } from '../../../job/errors.ts';
 import { BatchTargets, BatchView, batchView } from '../../../protocol/batch-view.ts';
 import type { AcceptedBatch, BatchStore } from '../../../store/batches.ts';
 import type { Idempotency } from '../../../store/jobs/idempotency.ts';
@@ -20,6 +19,7 @@ import { checkBody } from '../jobs/order.ts';
 import { checkReplace } from '../jobs/permission.ts';
 import { SubmitHeaders } from '../jobs/submit.schema.ts';
 import { createBatchOrders } from './order.ts';
+import { keyReused, uniqueKeyInUse } from './refused.ts';
 import { BatchBody, BatchQuery } from './submit.schema.ts';
 import { settleTargets, type TargetDeps } from './targets.ts';
 
@@ -123,17 +123,4 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
     const key = parseIdempotencyKey(headers['idempotency-key']);
     return key === null ? null : { key, fingerprint: fingerprint(body, sealer.pepper) };
   }
-}
-
-function keyReused(id: string): SluiceError {
-  const detail = `the Idempotency-Key belongs to ${id}, which was asked for with another body`;
-  return new SluiceError('idempotency_key_reused', detail, {
-    fields: { field: 'Idempotency-Key', batch_id: id },
-  });
-}
-
-function uniqueKeyInUse({ id, state }: Batch): SluiceError {
-  return new SluiceError('unique_key_in_use', `the unique_key is held by ${id}, which is ${state}`, {
-    fields: { field: 'unique_key', batch_id: id },
-  });
 }
