@@ -1,5 +1,5 @@
 /**
- * The newest changes of jobs and hosts for all streams of this process, with their places: one reader follows the stored stream
+ * The newest changes of jobs, batches and hosts for all streams of this process, with their places: one reader follows the stored stream
  * for everybody, woken by the feed, so that a thousand listeners cost Redis as much as one.
  */
 import type { Feed, StreamedChange } from '../store/feed.ts';
@@ -14,7 +14,7 @@ const BATCH = 500;
 const TRY_AGAIN_MS = 1_000;
 
 export function createChangeTail(
-  feed: Pick<Feed, 'onChange' | 'onHostChange' | 'onGap' | 'since' | 'latest'>,
+  feed: Pick<Feed, 'onChange' | 'onBatchChange' | 'onHostChange' | 'onGap' | 'since' | 'latest'>,
 ): ChangeTail {
   const listeners = new Set<(change: StreamedChange) => void>();
   /** The place of the last change that was read; null while nobody listens. */
@@ -23,6 +23,8 @@ export function createChangeTail(
   let again = false;
   const stops = [
     feed.onChange(() => void read()),
+    // Those of their counts are in no stream, and come with every change of a job.
+    feed.onBatchChange(({ type }) => void (type !== 'batch.changed' && read())),
     feed.onHostChange(() => void read()),
     feed.onGap(() => void read()),
   ];

@@ -28,6 +28,7 @@ import type { Holds } from './holds.ts';
 import { createHostChecks } from './host-checks.ts';
 import type { Api } from './instance.ts';
 import { createPageTokens } from './page-tokens.ts';
+import { explainBatchRoute } from './routes/batches/explain.ts';
 import { listBatchRoutes } from './routes/batches/list.ts';
 import { batchOutputRoute } from './routes/batches/output.ts';
 import { readBatchRoute } from './routes/batches/read.ts';
@@ -94,7 +95,11 @@ interface Made {
 export function registerRoutes(app: Api, given: Given & Made): void {
   const { feed, closing } = given;
   const waits = createWaits({ read: given.jobs.getMany, feed, closing });
-  const batchWaits = createWaits<Batch>({ read: given.batches.getMany, feed, closing });
+  const batchWaits = createWaits<Batch>({
+    read: given.batches.getMany,
+    feed: { onChange: feed.onBatchChange, onGap: feed.onGap },
+    closing,
+  });
   const changeTail = createChangeTail(given.feed);
   const inSlot = createInSlot(given);
   const calling = createCalling({ hosts: given.hosts, inSlot, budget: given.budget });
@@ -122,6 +127,7 @@ export function registerRoutes(app: Api, given: Given & Made): void {
   submitBatchRoute(app, deps);
   listBatchRoutes(app, deps);
   readBatchRoute(app, deps);
+  explainBatchRoute(app, deps);
   batchOutputRoute(app, deps);
   steerBatchRoutes(app, deps);
   retryBatchRoute(app, deps);

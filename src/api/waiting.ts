@@ -43,7 +43,10 @@ interface Waiter<T extends Waited> {
 export interface WaitDeps<T extends Waited> {
   /** Reads the records, null where there is none. */
   read(ids: string[]): Promise<(T | null)[]>;
-  feed: Pick<Feed, 'onChange' | 'onGap'>;
+  feed: Pick<Feed, 'onGap'> & {
+    /** Changes of such records. */
+    onChange(listener: (change: Pick<T, 'id' | 'version' | 'state'>) => void): () => void;
+  };
   /** Aborted when the server closes: all waits are then answered at once. */
   closing: AbortSignal;
 }
@@ -53,7 +56,7 @@ export function createWaits<T extends Waited = Job>(deps: WaitDeps<T>): Waits<T>
   const byId = new Map<string, Set<Waiter<T>>>();
   const stops = [
     feed.onChange((change) => {
-      for (const waiter of byId.get(change.id) ?? []) waiter.seen(change.id, change as unknown as T);
+      for (const waiter of byId.get(change.id) ?? []) waiter.seen(change.id, change);
     }),
     feed.onGap(() => {
       for (const waiter of new Set([...byId.values()].flatMap((set) => [...set]))) waiter.lookAgain();

@@ -1,18 +1,48 @@
-/** `sluice explain`: why a job is where it is, in a sentence and in the figures behind it. */
+/** `sluice explain`: why a job or a batch is where it is, in a sentence and in the figures behind it. */
+import type { BatchExplanation } from '../protocol/batch-explanation.ts';
 import type { Explanation } from '../protocol/explanation.ts';
 import { createClient } from './client.ts';
 import { printJson } from './terminal.ts';
 
+type Row = [name: string, value: string | null | undefined | false];
+
 export async function explain(id: string, options: { json?: boolean }): Promise<void> {
-  const why = await createClient().request<Explanation>('GET', `/v1/jobs/${encodeURIComponent(id)}/explain`);
+  const isBatch = id.startsWith('batch_');
+  const path = `/v1/${isBatch ? 'batches' : 'jobs'}/${encodeURIComponent(id)}/explain`;
+  const why = await createClient().request<Explanation | BatchExplanation>('GET', path);
   if (options.json) return printJson(why);
-  process.stdout.write(`${why.job_id} ${why.state} on ${why.host}: ${why.message}\n`);
-  for (const [name, value] of figures(why)) process.stdout.write(`  ${name.padEnd(14)}  ${value}\n`);
+  if ('batch_id' in why) return tell(`${why.batch_id} ${why.state}: ${why.message}`, figuresOfBatch(why));
+  tell(`${why.job_id} ${why.state} on ${why.host}: ${why.message}`, figures(why));
 }
 
-function figures(why: Explanation): [name: string, value: string][] {
+function tell(sentence: string, rows: Row[]): void {
+  process.stdout.write(`${sentence}\n`);
+  for (const [name, value] of rows) {
+    if (value) process.stdout.write(`  ${name.padEnd(15)} ${value}\n`);
+  }
+}
+
+function figuresOfBatch(why: BatchExplanation): Row[] {
+  const { wave, max_parallel, max_failures, max_unreachable, hosts } = why;
+  const limit = ({ counted, of }: typeof max_failures) =>
+    of !== null && `${counted}; more than ${of} cross it`;
+  return [
+    ['waits for', why.waiting_for],
+    ['since', why.since],
+    ['paused by', why.paused_by],
+    ['wave', `${wave.number}: ${wave.made} of ${wave.of} hosts have a job`],
+    ['next wave', wave.next_at],
+    ['max_parallel', `${max_parallel.in_use} of ${max_parallel.of}`],
+    ['max_failures', limit(max_failures)],
+    ['max_unreachable', limit(max_unreachable)],
+    ...hosts.map(({ why: reason, count, hosts: names }): Row => [reason, `${count}: ${names}`]),
+    ['next look', why.next_look_at],
+  ];
+}
+
+function figures(why: Explanation): Row[] {
   const { position, limits, circuit } = why;
-  const rows: [string, string | null | undefined][] = [
+  return [
     ['waits for', why.waiting_for],
     ['since', why.since],
     ['place', position && `${position.place} of ${position.waiting}`],
@@ -29,7 +59,6 @@ function figures(why: Explanation): [name: string, value: string][] {
     ['expires', why.start_deadline_at],
     ['lost', why.lost_at_earliest && `${why.lost_at_earliest}, if its host stays silent`],
   ];
-  return rows.flatMap(([name, value]) => (value ? [[name, value]] : []));
 }
 
 type Limits = NonNullable<Explanation['limits']>;

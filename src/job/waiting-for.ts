@@ -5,6 +5,7 @@
  * limit for a job whose host is down. How the limits are kept is the store's; `waiting-words.ts` tells it to people.
  */
 import { waitsForNextAttempt } from './attempts.ts';
+import type { Batch } from './batch.ts';
 import { type HostConfig, type HostHealth, type HostRate, pauseLeftMs, startsPauseLeftMs } from './host.ts';
 import type { Job } from './record.ts';
 import { isOver } from './states.ts';
@@ -13,6 +14,7 @@ export const WAITING_FOR = [
   'start_time',
   'next_attempt',
   'replaced_job',
+  'batch',
   'turn',
   'rate',
   'max_requests',
@@ -36,6 +38,8 @@ export interface HostQueue {
   place: 'later' | 'ready' | 'taken' | null;
   /** From when it may start, in ms; null where it does not wait, or may by now. */
   eligible_at: number | null;
+  /** It may not start before something else than its host lets it: the job that it replaces, or its batch. */
+  held: boolean;
   /** Jobs that are to be started before it, as things stand. */
   ahead: number;
   /** Jobs that wait for the host, whether or not they may start yet. */
@@ -64,6 +68,8 @@ export interface Standing {
   queue: HostQueue;
   /** Of a job that waits for its unique key: who holds it, null where there is no record of it; else undefined. */
   replaced?: Job | null | undefined;
+  /** Of a job of a batch: that batch, null where there is no record of it. */
+  batch?: Pick<Batch, 'id' | 'state' | 'stopped_because' | 'awaits_wave' | 'max_parallel'> | null;
 }
 
 /** A queue that nobody has looked at for so long, in ms, waits for a worker. */
@@ -114,6 +120,7 @@ function holdsBack(job: Job, standing: Standing): WaitingFor {
   const { now, host, queue } = standing;
   if (!host) return 'host_unknown';
   if (standing.replaced !== undefined) return 'replaced_job';
+  if (job.batch_id !== null && queue.held) return 'batch';
   if ((job.not_before ?? 0) > now) return 'start_time';
   if (queue.place === 'taken') return 'host_answer';
   return troubleOf(standing) ?? (lateMs(standing) > 0 ? 'worker' : null) ?? limitOf(job, standing, host);

@@ -6,8 +6,10 @@ import { isProvenOver } from './proven-over.ts';
 import type { Job } from './record.ts';
 import { isOver } from './states.ts';
 import { owesCancel, type Standing, startsAtOnce, type WaitingFor } from './waiting-for.ts';
+import { counted, duration, joined, when } from './words.ts';
 
 type Words = (job: Job, standing: Standing) => string;
+type InBatch = NonNullable<Standing['batch']>;
 
 export function inWords(what: WaitingFor, job: Job, standing: Standing): string {
   return WORDS[what](job, standing);
@@ -24,6 +26,8 @@ const WORDS: Record<WaitingFor, Words> = {
   },
   replaced_job: (_job, { now, replaced }) =>
     replaced ? inPlaceOf(replaced, now) : 'It replaces another job, which is gone: it may start in a moment.',
+  batch: ({ batch_id }, { batch }) =>
+    batch ? heldBackBy(batch) : `It belongs to ${batch_id}, which is gone: it is withdrawn.`,
   turn: (job, { queue }) =>
     queue.ahead > 0 ? before(queue.ahead, job.host) : `It is the next to start on ${job.host}.`,
   rate: (job, { now, host, queue }) => {
@@ -95,6 +99,20 @@ function inPlaceOf(other: Job, now: number): string {
   return `It replaces ${id}, which is ${state} on ${host}${since}: ${then}.`;
 }
 
+/** Why its batch has it wait. */
+function heldBackBy({ id, state, stopped_because, awaits_wave, max_parallel }: InBatch): string {
+  switch (state) {
+    case 'running':
+      return `Its batch ${id} has ${max_parallel} jobs on their hosts (max_parallel): it starts when one of them is over.`;
+    case 'paused': {
+      const limit = stopped_because === null ? '' : ` since ${stopped_because} was crossed`;
+      return `Its batch ${id} is paused${awaits_wave ? ' between two waves' : limit}: it starts once that is resumed.`;
+    }
+    default:
+      return `Its batch ${id} is ${state}: it is withdrawn in a moment.`;
+  }
+}
+
 function unanswered(job: Job, { now, queue }: Standing): string {
   const { host } = job;
   const again = (at: number | null) => (at === null ? '' : ` ${host} is asked again ${when(at, now)}.`);
@@ -148,29 +166,6 @@ function before(jobs: number, host: string): string {
   return `${counted(jobs, 'job')} of ${host} ${jobs === 1 ? 'is' : 'are'} before it.`;
 }
 
-function counted(n: number, what: string): string {
-  return `${n} ${what}${n === 1 ? '' : 's'}`;
-}
-
-function joined(...sentences: (string | false)[]): string {
-  return sentences.filter(Boolean).join(' ');
-}
-
 function sentence(text: string): string {
   return /[.!?]$/.test(text) ? text : `${text}.`;
-}
-
-/** `2026-11-22T19:00:05Z (in 42 s)` */
-function when(at: number | null, now: number): string {
-  if (at === null) return 'some time ago';
-  const time = new Date(at).toISOString().replace(/\.\d+Z$/, 'Z');
-  const away = duration(Math.abs(at - now));
-  return `${time} (${at > now ? `in ${away}` : `${away} ago`})`;
-}
-
-function duration(ms: number): string {
-  const seconds = Math.ceil(ms / 1_000);
-  if (seconds < 120) return `${seconds} s`;
-  if (seconds < 7_200) return `${Math.round(seconds / 60)} min`;
-  return seconds < 172_800 ? `${Math.round(seconds / 3_600)} h` : `${Math.round(seconds / 86_400)} days`;
 }

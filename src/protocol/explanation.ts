@@ -115,7 +115,7 @@ export function explanationOf(job: Job, standing: Standing): Explanation {
     since: timestamp(waitingSince(what, standing)),
     eligible_at: timestamp(queue.eligible_at),
     position:
-      what !== 'replaced_job' && (queue.place === 'later' || queue.place === 'ready')
+      what !== 'replaced_job' && what !== 'batch' && (queue.place === 'later' || queue.place === 'ready')
         ? { place: queue.ahead + 1, waiting: queue.waiting }
         : null,
     limits: concerned && host ? limitsOf(host, standing) : null,

@@ -5,9 +5,11 @@
  * A batch proceeds by being due: who has it in hand (`workers/batches.ts`) looks at it, makes what there is room for and
  * looks again. Nothing of that is remembered anywhere else, so whoever comes next goes on where it was.
  */
+import type { BatchStanding } from '../job/batch/waiting-for.ts';
 import type { Batch, BatchTarget } from '../job/batch.ts';
 import type { Job } from '../job/record.ts';
 import { accept, type BatchOptions, uniqueKeyOf } from './batches/accept.ts';
+import { readStanding } from './batches/explain.ts';
 import { type Look, letGo, look, putOff, targets } from './batches/look.ts';
 import { make } from './batches/make.ts';
 import type { Standing } from './batches/marks.ts';
@@ -54,6 +56,8 @@ export interface BatchStore {
   list(filter: BatchFilter, page: { size: number; after?: string }): Promise<BatchPage>;
   /** Where each of its targets stands, in their order. */
   standings(batch: Pick<Batch, 'id' | 'total'>): Promise<Standing[]>;
+  /** What it waits for; null where there is no record. */
+  standing(id: string): Promise<BatchStanding | null>;
   targets(id: string, from: number, count: number): Promise<BatchTarget[]>;
   /** How it stands, and what is to be done; null where there is no record. */
   look(id: string): Promise<Look | null>;
@@ -101,6 +105,7 @@ export function createBatchStore({ redis, keys }: { redis: Redis; keys: Keys }):
     getMany: (ids) => getMany(redis, keys, ids),
     list: (filter, page) => list(redis, keys, filter, page),
     standings: (batch) => standingsOf(redis, keys, batch),
+    standing: (id) => readStanding(redis, keys, id),
     targets: (id, from, count) => targets(redis, keys, id, from, count),
     look: (id) => look(redis, keys, id),
     make: (job) => make(redis, keys, job),

@@ -87,6 +87,7 @@ export function createReadQueue({ redis, keys }: { redis: Redis; keys: Keys }): 
       queue: {
         place: place === '' ? null : place,
         eligible_at: eligible > now && eligible < HELD_AT ? eligible : null,
+        held: eligible >= HELD_AT,
         ahead,
         waiting,
         requests,

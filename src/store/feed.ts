@@ -1,10 +1,11 @@
 /**
- * The feed of changes, of jobs and of hosts: what long-polls, SSE streams and held requests wake up by.
+ * The feed of changes, of jobs, batches and hosts: what long-polls, SSE streams and held requests wake up by.
  *
  * Announcements may be missed (a dropped connection), never invented: whoever waits looks at the record again
- * after `onGap`, and after its own deadline. Jobs and hosts share one stream, so that one place says how far a reader
- * has come; they have listeners of their own, because whoever waits for a job has no use for a host.
+ * after `onGap`, and after its own deadline. They share one stream, so that one place says how far a reader has come; they
+ * have listeners of their own, because whoever waits for a job has no use for a host.
  */
+import type { BatchEventType, BatchState } from '../job/batch.ts';
 import type { HostStatus } from '../job/host.ts';
 import type { State } from '../job/states.ts';
 import type { Keys } from './keys.ts';
@@ -20,6 +21,18 @@ export interface JobChange {
   type: string;
 }
 
+/** What the scripts of `batches/course.ts` tell. */
+export interface BatchChange {
+  id: string;
+  version: number;
+  state: BatchState;
+  owner: string;
+  type: BatchEventType;
+}
+
+/** `batch.changed`: only its counts have; it is announced, and in no stream. */
+export type BatchAnnounced = Omit<BatchChange, 'type'> & { type: BatchEventType | 'batch.changed' };
+
 /** A host's circuit, or what an operator said of the host; appended by `hosts/health.ts`. */
 export interface HostChange {
   type: `host.${Exclude<HostStatus, 'unknown'> | 'draining' | 'resumed'}`;
@@ -29,11 +42,13 @@ export interface HostChange {
 }
 
 /** An entry of the bounded stream of all changes; `at` is its place, for `Last-Event-ID`. */
-export type StreamedChange = (JobChange | HostChange) & { at: string };
+export type StreamedChange = (JobChange | BatchChange | HostChange) & { at: string };
 
 export interface Feed {
   /** Changes of jobs. @returns how to stop listening */
   onChange(listener: (change: JobChange) => void): () => void;
+  /** Changes of batches, every one of their counts among them. */
+  onBatchChange(listener: (change: BatchAnnounced) => void): () => void;
   /** Something about a host changed; the stream says what. */
   onHostChange(listener: () => void): () => void;
   /** Called when announcements may have been missed. */
@@ -63,14 +78,22 @@ export async function createFeed(deps: {
 }): Promise<Feed> {
   const { redis, subscriber, keys, hears } = deps;
   const changed = new Set<(change: JobChange) => void>();
+  const batchesChanged = new Set<(change: BatchAnnounced) => void>();
   const hostsChanged = new Set<() => void>();
   const gaps = new Set<() => void>();
 
   subscriber.on('message', (_channel, message) => {
-    const announced = JSON.parse(message) as [string, number, State, string, string, string];
+    const announced = JSON.parse(message) as [string, number, string, string, string, string];
     const [id, version, state, host, owner, type] = announced;
-    if (isOfHost(type)) for (const listener of hostsChanged) listener();
-    else for (const listener of changed) listener({ id, version, state, host, owner, type });
+    if (isOfHost(type)) {
+      for (const listener of hostsChanged) listener();
+    } else if (isOfBatch(type)) {
+      const change = { id, version, state, owner, type } as BatchAnnounced;
+      for (const listener of batchesChanged) listener(change);
+    } else {
+      const change = { id, version, state, host, owner, type } as JobChange;
+      for (const listener of changed) listener(change);
+    }
   });
   // ioredis subscribes again by itself; what was announced in between is gone.
   subscriber.on('ready', () => {
@@ -80,6 +103,7 @@ export async function createFeed(deps: {
 
   return {
     onChange: (listener) => listen(changed, listener),
+    onBatchChange: (listener) => listen(batchesChanged, listener),
     onHostChange: (listener) => listen(hostsChanged, listener),
     onGap: (listener) => listen(gaps, listener),
     async since(at, count) {
@@ -92,6 +116,7 @@ export async function createFeed(deps: {
     },
     async close() {
       changed.clear();
+      batchesChanged.clear();
       hostsChanged.clear();
       gaps.clear();
       // Nothing is under way on it, and a quit would wait for a Redis that is away.
@@ -103,11 +128,16 @@ export async function createFeed(deps: {
 function streamed(at: string, fields: Hash): StreamedChange {
   const { id, version, state, host, owner, type = '', cause } = fields;
   if (isOfHost(type)) return { at, type, host, cause: cause ? cause : null } as StreamedChange;
+  if (isOfBatch(type)) return { at, id, version: Number(version), state, owner, type } as StreamedChange;
   return { at, id, version: Number(version), state, host, owner, type } as StreamedChange;
 }
 
 function isOfHost(type: string): boolean {
   return type.startsWith('host.');
+}
+
+function isOfBatch(type: string): boolean {
+  return type.startsWith('batch.');
 }
 
 function listen<T>(listeners: Set<T>, listener: T): () => void {

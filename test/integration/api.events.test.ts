@@ -89,3 +89,23 @@ test('a closing server ends its streams', async () => {
   expect(await text).toBe(': open\n\n');
   expect(performance.now() - began).toBeLessThan(10_000);
 });
+
+test('a stream tells the events of batches, to their owner, and no change that is only of their counts', async () => {
+  const token = await api.key('another', { scopes: ['jobs:read', 'jobs:submit'] });
+  const [stream, others] = [await listen(), await listen({ token })];
+  const { body } = await api.call('POST', '/v1/batches', { body: { targets: ['web1'], command: 'true' } });
+  const id = String(body.id);
+  expect(await stream.has(id)).toMatchObject({ event: 'batch.running' });
+  await api.call('POST', `/v1/batches/${id}:pause`);
+  await until(() => stream.seen.some(({ event }) => event === 'batch.paused'));
+  const told = stream.seen.filter((one) => one.data.id === id);
+  expect(told.map(({ event, data }) => [event, data])).toEqual([
+    ['batch.running', { id, version: 1, state: 'running', owner: 'admin' }],
+    ['batch.paused', { id, version: expect.any(Number), state: 'paused', owner: 'admin' }],
+  ]);
+  const own = await newJob(token);
+  await others.has(own);
+  expect(others.seen.some(({ data }) => data.id === id)).toBe(false);
+  await stream.close();
+  await others.close();
+});

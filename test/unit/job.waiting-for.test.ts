@@ -20,6 +20,7 @@ const UP: HostHealth = { ...UNKNOWN_HEALTH, status: 'up', seen_at: NOW };
 const FREE: HostQueue = {
   place: 'ready',
   eligible_at: null,
+  held: false,
   ahead: 0,
   waiting: 1,
   requests: 0,
@@ -35,10 +36,11 @@ interface Given {
   health?: Partial<HostHealth>;
   queue?: Partial<HostQueue>;
   replaced?: Job;
+  batch?: NonNullable<Standing['batch']>;
   host?: Partial<NonNullable<Standing['host']>> | null;
 }
 
-function look({ job = {}, health = {}, queue = {}, host = {}, replaced }: Given) {
+function look({ job = {}, health = {}, queue = {}, host = {}, replaced, batch }: Given) {
   const one = someJob({ state: 'queued', host: 'web1', created_at: NOW - 60 * SECOND, ...job });
   const standing: Standing = {
     now: NOW,
@@ -47,6 +49,7 @@ function look({ job = {}, health = {}, queue = {}, host = {}, replaced }: Given)
     health: { ...UP, ...health },
     queue: { ...FREE, ...queue },
     replaced,
+    batch: batch ?? null,
   };
   const what = waitingFor(one, standing);
   return { what, words: inWords(what, one, standing), since: waitingSince(what, standing), one, standing };
@@ -107,6 +110,30 @@ const CASES: { what: string; given: Given; waits: (typeof WAITING_FOR)[number]; 
     waits: 'replaced_job' as const,
     words,
   })),
+  ...(
+    [
+      ['running', {}, /^Its batch batch_X has 5 jobs on their hosts \(max_parallel\): /],
+      ['paused', {}, /^Its batch batch_X is paused: it starts once that is resumed\.$/],
+      ['paused', { awaits_wave: true }, /is paused between two waves: /],
+      ['paused', { stopped_because: 'max_failures' }, /is paused since max_failures was crossed: /],
+      ['stopping', {}, /^Its batch batch_X is stopping: it is withdrawn in a moment\.$/],
+    ] as const
+  ).map(([state, fields, words]) => ({
+    what: `a job that its batch holds back (${words.source})`,
+    given: {
+      job: { batch_id: 'batch_X', batch_index: 0 },
+      queue: { held: true, place: 'later' as const },
+      batch: { id: 'batch_X', state, stopped_because: null, awaits_wave: false, max_parallel: 5, ...fields },
+    },
+    waits: 'batch' as const,
+    words,
+  })),
+  {
+    what: 'a job of a batch whose host is down, which its batch has not held back',
+    given: { job: { batch_id: 'batch_X', batch_index: 0 }, health: { status: 'down' as const } },
+    waits: 'host_down',
+    words: /^web1 is down since /,
+  },
   {
     what: 'a job behind others',
     given: { queue: { ahead: 12, waiting: 20 } },

@@ -28,7 +28,8 @@ export function eventsRoute(app: Api, { feed, changeTail, holds, closing }: Even
         summary: 'Follow all changes',
         description:
           'Server-sent events: `event` is `job.<state>`, `job.sighted` or `job.recovered`, `data` has id, version, ' +
-          'state, host and owner. Keys with `hosts:read` also hear of the hosts that they may use: `host.up`, ' +
+          'state, host and owner; or `batch.<state>` or `batch.wave_done`, and `data` has id, version, state and owner ' +
+          'of the batch, whose counts change without an event. Keys with `hosts:read` also hear of the hosts that they may use: `host.up`, ' +
           '`host.suspect`, `host.down`, `host.misconfigured`, `host.draining` and `host.resumed`, with `data` host ' +
           'and cause. `Last-Event-ID` resumes after that event; `0` begins with the oldest that is kept.',
         headers: Type.Object({

@@ -27,7 +27,7 @@ export function addJobCommands(program: Command): void {
 
   program
     .command('explain')
-    .description('say what a job waits for, and when it is next tried')
+    .description('say what a job or batch waits for, and when it is next tried')
     .argument('<id>')
     .option('--json', 'as JSON')
     .action(async (id, options) => (await import('../explain.ts')).explain(id, options));

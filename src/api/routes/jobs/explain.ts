@@ -3,6 +3,7 @@ import { rateOf } from '../../../job/host.ts';
 import type { Job } from '../../../job/record.ts';
 import type { Standing } from '../../../job/waiting-for.ts';
 import { Explanation, explanationOf } from '../../../protocol/explanation.ts';
+import type { BatchStore } from '../../../store/batches.ts';
 import type { ReadQueue } from '../../../store/explain.ts';
 import type { HostStore } from '../../../store/hosts.ts';
 import type { LineStore } from '../../../store/jobs/line.ts';
@@ -16,9 +17,10 @@ export interface ExplainDeps {
   hosts: Pick<HostStore, 'get' | 'health'>;
   readQueue: ReadQueue;
   lines: Pick<LineStore, 'read'>;
+  batches: Pick<BatchStore, 'get'>;
 }
 
-export function explainRoute(app: Api, { jobs, hosts, readQueue, lines }: ExplainDeps): void {
+export function explainRoute(app: Api, { jobs, hosts, readQueue, lines, batches }: ExplainDeps): void {
   app.get(
     `${JOB_PATH}/explain`,
     {
@@ -45,15 +47,17 @@ export function explainRoute(app: Api, { jobs, hosts, readQueue, lines }: Explai
   );
 
   async function standingOf(job: Job): Promise<Standing> {
-    const [config, health, events, replaced] = await Promise.all([
+    const [config, health, events, replaced, batch] = await Promise.all([
       hosts.get(job.host),
       hosts.health(job.host),
       jobs.events(job.id),
       replacedBy(job),
+      job.batch_id === null ? null : batches.get(job.batch_id),
     ]);
     const rate = config && rateOf(config, health.agent);
     const last = events.at(-1) ?? { at: job.created_at, why: job.state };
-    return { last, health, replaced, host: config && { ...config, rate }, ...(await readQueue(job, rate)) };
+    const host = config && { ...config, rate };
+    return { last, health, replaced, batch, host, ...(await readQueue(job, rate)) };
   }
 
   /** The job that it waits for; undefined where it holds its unique key itself, or has none. */
