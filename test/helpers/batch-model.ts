@@ -81,7 +81,9 @@ export function roomOf(model: BatchModel): number {
 
 /** Draws the conclusions, as every script does that touches a batch. */
 export function settle(model: BatchModel): void {
-  const { asked } = model;
+  const { asked, base } = model;
+  base.failures = Math.min(base.failures, failuresOf(model));
+  base.unreachable = Math.min(base.unreachable, unreachableOf(model));
   if (model.state === 'running' || (model.state === 'paused' && asked.on_limit !== 'pause')) {
     const crosses = (n: number, limit: number | null) => limit !== null && n > limit;
     if (crosses(failuresOf(model) - model.base.failures, asked.max_failures)) model.stopped = 'max_failures';

@@ -114,6 +114,9 @@ local function batch_settle(b, now, changed)
     f[field] = tostring(value)
     set[#set + 1], set[#set + 2] = field, value
   end
+  -- Those that have come back since it was resumed must not make room for others.
+  if num('failures_base') > failures then note('failures_base', failures) end
+  if num('max_unreachable') >= 0 and num('unreachable_base') > unreachable then note('unreachable_base', unreachable) end
   local function become(new)
     if new == state then return end
     state = new
