@@ -60,9 +60,31 @@ const FIGURES: Figure[] = [
   },
   {
     name: 'sluice_due_late_seconds',
-    help: 'How late the most overdue wake-up is, by queue (`dispatch`, `poll`, `deliver`), and of the `mailboxes`.',
+    help: 'How late the most overdue wake-up is, by queue (`dispatch`, `poll`, `deliver`, `batches`), and of the `mailboxes`.',
     label: 'work',
     of: ({ lateMs }) => mapped(lateMs, seconds),
+  },
+  {
+    name: 'sluice_batches',
+    help: 'Batches that are not over, by state.',
+    label: 'state',
+    of: ({ survey }) => survey?.batches?.open ?? null,
+  },
+  {
+    name: 'sluice_batch_hosts',
+    help: 'Hosts of batches that are not over: `unstarted`, or `under_way` with a job that is not over.',
+    label: 'state',
+    of: ({ survey }) => survey?.batches?.hosts ?? null,
+  },
+  {
+    name: 'sluice_batch_paused_seconds',
+    help: 'For how long the batch that was paused first has waited to be resumed.',
+    of: ({ survey }) => (survey?.batches ? seconds(survey.batches.pausedMs) : null),
+  },
+  {
+    name: 'sluice_batch_late_seconds',
+    help: 'How late the most overdue batch is that somebody should go on with.',
+    of: ({ batchLateMs }) => seconds(batchLateMs),
   },
   {
     name: 'sluice_webhook_outbox_entries',

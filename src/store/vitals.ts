@@ -28,6 +28,8 @@ export interface Vitals {
   registered: number;
   /** How late the most overdue work is, in ms; 0 where nothing is late. */
   lateMs: Record<QueueName | 'mailboxes', number>;
+  /** How late the batch is that somebody should have gone on with first, in ms. */
+  batchLateMs: number;
   /** Changes that wait to be made into deliveries. */
   outbox: number;
   deadDeliveries: number;
@@ -54,7 +56,7 @@ export function createVitals({ redis, keys }: { redis: Redis; keys: Keys }): Vit
   return {
     async read() {
       const now = await clock(redis);
-      const [notes, memory, registered, outbox, deadDeliveries, [, armed], late, jobs, hosts] =
+      const [notes, memory, registered, outbox, deadDeliveries, [, armed], [, batchDue], late, jobs, hosts] =
         await Promise.all([
           redis.hgetall(keys.vitals),
           redis.info('memory'),
@@ -62,6 +64,7 @@ export function createVitals({ redis, keys }: { redis: Redis; keys: Keys }): Vit
           redis.llen(keys.outbox),
           redis.zcount(keys.deliveriesDead, now - DEAD_KEPT_MS, '+inf'),
           redis.zrange(keys.armed, '0', '0', 'WITHSCORES'),
+          redis.zrange(keys.batchesDue, '0', '0', 'WITHSCORES'),
           forEach(QUEUE_NAMES, (queue) => overdueMs(redis, keys.queuePrefix, queue)),
           forEach(STATES, (state) => redis.zcard(keys.jobsByState(state))),
           forEach(HOST_GROUPS, (group) => {
@@ -78,6 +81,7 @@ export function createVitals({ redis, keys }: { redis: Redis; keys: Keys }): Vit
         hosts,
         registered,
         lateMs: { ...late, mailboxes: ago(armed) ?? 0 },
+        batchLateMs: ago(batchDue) ?? 0,
         outbox,
         deadDeliveries,
         sweptMsAgo: ago(notes.sweep_at),

@@ -1,6 +1,7 @@
 /**
- * The survey: every few seconds one process looks at all hosts with jobs and notes for every scrape how long jobs have
- * waited and how late questions are. It changes nothing and repairs nothing: that is the sweep's.
+ * The survey: every few seconds one process looks at all hosts with jobs and all open batches, and notes for every scrape
+ * how long jobs have waited, how late questions are and how far batches have come. It changes nothing and repairs nothing:
+ * that is the sweep's.
  */
 import type { Logger } from 'pino';
 import { decodeTime } from 'ulid';
@@ -54,7 +55,8 @@ export function createSurvey(deps: {
       draining: await waitingAt(queues, 'draining'),
     };
     const polls = await latePolls();
-    await vitals.surveyed({ waiting, polls, deliveries: { lagMs: await survey.deliveryLagMs() } });
+    const deliveries = { lagMs: await survey.deliveryLagMs() };
+    await vitals.surveyed({ waiting, polls, deliveries, batches: await survey.batches() });
   }
 
   async function waitingAt(queues: Backlog[], whereabouts: Whereabouts) {

@@ -5,6 +5,7 @@ import type { Job } from '../../src/job/record.ts';
 import { createSurveyStore } from '../../src/store/vitals/survey.ts';
 import { createVitals } from '../../src/store/vitals.ts';
 import { createSurvey, type SurveyLoop } from '../../src/workers/survey.ts';
+import { createBatchByHand } from '../helpers/batch-by-hand.ts';
 import { createRig, endJob, type Rig } from '../helpers/deliverer.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
@@ -51,7 +52,37 @@ it('an idle gateway has nothing that waits and nothing that is late', async () =
     waiting: { up: nothing, away: nothing, draining: nothing },
     polls: { lateMs: 0, lateHosts: 0 },
     deliveries: { lagMs: 0 },
+    batches: {
+      open: { running: 0, paused: 0, stopping: 0, canceling: 0 },
+      hosts: { unstarted: 0, under_way: 0 },
+      pausedMs: 0,
+    },
   });
+});
+
+it('batches that are not over are counted with their hosts, and how long one has been paused', async () => {
+  const batch = createBatchByHand(stores);
+  const over = await batch.begin(['web1']);
+  await batch.end(over, 'web1', 0);
+  const running = await batch.begin(['web1', 'web2', 'web3'], { max_parallel: 1 });
+  await batch.end(running, 'web1', 0);
+  const paused = await batch.begin(['web1', 'web2']);
+  await batch.batches.order(paused.id, { kind: 'pause' });
+  await stores.redis.hincrby(stores.keys.batch(paused.id), 'state_at', -MINUTE);
+  const { batches } = await look();
+  expect(batches).toMatchObject({
+    open: { running: 1, paused: 1, stopping: 0, canceling: 0 },
+    hosts: { unstarted: 1, under_way: 3 },
+  });
+  expect(batches?.pausedMs).toBeGreaterThanOrEqual(MINUTE);
+  expect(batches?.pausedMs).toBeLessThan(2 * MINUTE);
+});
+
+it('a batch that nobody goes on with is late by when it was due', async () => {
+  const batch = createBatchByHand(stores);
+  const { id } = await batch.begin(['web1']);
+  await stores.redis.zadd(stores.keys.batchesDue, 1_000, id);
+  expect((await createVitals(stores).read()).batchLateMs).toBeGreaterThan(MINUTE);
 });
 
 it('jobs that may start are counted with the longest wait, by what their hosts are up to', async () => {

@@ -1,7 +1,7 @@
 /**
- * What only a look at every host with jobs can tell: how long jobs have waited that may start, and how late questions
- * are. A few reads for each host, in scripts of bounded size: done now and then by one process (`workers/survey.ts`), and
- * noted for all (`vitals.ts`).
+ * What only a look at every host with jobs and every open batch can tell: how long jobs have waited that may start, how late
+ * questions are, how far batches have come. A few reads for each, in scripts of bounded size: done now and then by one
+ * process (`workers/survey.ts`), and noted for all (`vitals.ts`).
  */
 import type { HostStatus } from '../../job/host.ts';
 import { waiting } from '../deliveries/places.ts';
@@ -10,6 +10,7 @@ import { idAt } from '../mailbox/places.ts';
 import { clock } from '../redis/replies.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
+import { type BatchSurvey, surveyBatches } from './batches.ts';
 
 /** What the host of a waiting job is up to: `up` (or not known yet), `away` (it fails), `draining`. */
 export type Whereabouts = 'up' | 'away' | 'draining';
@@ -19,6 +20,8 @@ export interface Survey {
   waiting: Record<Whereabouts, { jobs: number; oldestMs: number }>;
   polls: { lateMs: number; lateHosts: number };
   deliveries: { lagMs: number };
+  /** Missing in the notes of earlier versions. */
+  batches?: BatchSurvey;
 }
 
 /** What waits at one host. */
@@ -42,6 +45,7 @@ export interface SurveyStore {
   latePolls(hosts: string[]): Promise<{ host: string; lateMs: number }[]>;
   /** How long the oldest delivery that is due, or change that nobody made into deliveries, has waited. */
   deliveryLagMs(): Promise<number>;
+  batches(): Promise<BatchSurvey>;
 }
 
 /** Hosts looked at in one script: about 1 ms of Redis. */
@@ -118,6 +122,7 @@ export function createSurveyStore({ redis, keys }: { redis: Redis; keys: Keys })
       const due = firsts.map(([, at]) => Number(at ?? now));
       return Math.max(0, now - Math.min(told, ...due));
     },
+    batches: () => surveyBatches(redis, keys),
   };
 }
 
