@@ -3,20 +3,25 @@
  * that is asked for every part is left as it is.
  */
 import { type CrashAt, createReach, lookAfter } from '../job/crash-points.ts';
+import type { BatchStore } from '../store/batches.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Wake } from '../store/queues.ts';
 import type { Api } from './instance.ts';
 
 export interface CrashPoints {
   jobs(store: JobStore): JobStore;
+  batches(store: BatchStore): BatchStore;
   wake(wake: Wake): Wake;
   /** Before its first request. */
   app(app: Api): void;
 }
 
+const asItIs = <Part>(part: Part) => part;
+const NONE: CrashPoints = { jobs: asItIs, batches: asItIs, wake: asItIs, app: () => undefined };
+
 /** @param at null: there are none */
 export function createCrashPoints(at: CrashAt | null, die: () => void): CrashPoints {
-  if (at === null) return { jobs: (store) => store, wake: (wake) => wake, app: () => undefined };
+  if (at === null) return NONE;
   const reach = createReach(at, die);
   let woken: Promise<void> = Promise.resolve();
 
@@ -29,6 +34,11 @@ export function createCrashPoints(at: CrashAt | null, die: () => void): CrashPoi
         if (moved) reach('cancel.asked');
         return moved;
       },
+    }),
+    batches: (store) => ({
+      ...store,
+      accept: lookAfter(store.accept, ({ kind }) => kind === 'accepted' && reach('batch.stored')),
+      order: lookAfter(store.order, (ordered) => ordered === 'done' && reach('batch.ordered')),
     }),
     wake: (wake) => ({
       ...wake,

@@ -117,7 +117,7 @@ export async function startApi({
     const jobs = points.jobs(createJobStore({ ...place, onTold, onFreed, onBatchDue }));
     return {
       jobs,
-      batches: createBatchStore(place),
+      batches: points.batches(createBatchStore(place)),
       hosts: createHostStore({ ...place, sealer, patterns: config.addressPatterns, onHostChange }),
       endpoints: createEndpointStore({ ...place, sealer }),
       deliveries: createDeliveryStore(place),

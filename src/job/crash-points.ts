@@ -11,6 +11,13 @@ export const CRASH_POINTS = {
   'accept.stored': 'a job is durable; nobody was woken, and its caller has no reply',
   'accept.woken': 'a job is durable and a worker was woken; its caller has no reply',
   'cancel.asked': 'a cancel is committed; nobody was woken, and its caller has no reply',
+  'batch.stored': 'a batch is durable; nobody was woken, and its caller has no reply',
+  'batch.ordered':
+    'a pause, resume or cancel of a batch is committed; nobody was woken, and its caller has no reply',
+  'batch.looked': 'it is known how many jobs of a batch may be made; none of them is',
+  'batch.made':
+    "a job of a batch is made, and the batch is at its next host; nobody was woken for the job's host",
+  'batch.let_go': 'a job that its batch had held back may start; nobody was woken for its host',
   'dispatch.taken': 'jobs hold slots; their records still say `queued`',
   'dispatch.committed': 'a record says `dispatching` with its launch token; nothing was sent',
   'dispatch.sent': 'a start was sent; its reply has not come',

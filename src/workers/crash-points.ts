@@ -6,6 +6,7 @@ import type { AgentPort } from '../job/agent-port.ts';
 import { type CrashAt, createReach, lookAfter, type Reach } from '../job/crash-points.ts';
 import { onRequestSent } from '../net/request-sent.ts';
 import type { WebhookSender } from '../net/webhook.ts';
+import type { BatchStore } from '../store/batches.ts';
 import type { DeliveryStore } from '../store/deliveries.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Leases } from '../store/leases.ts';
@@ -14,6 +15,7 @@ import type { Schedules } from '../store/queues.ts';
 
 export interface CrashPoints {
   jobs(store: JobStore): JobStore;
+  batches(store: BatchStore): BatchStore;
   mailbox(mailbox: Mailbox): Mailbox;
   leases(leases: Leases): Leases;
   schedules(schedules: Schedules): Schedules;
@@ -31,6 +33,7 @@ export function createCrashPoints(at: CrashAt | null, die: () => void): CrashPoi
 const asItIs = <Part>(part: Part) => part;
 const NONE: CrashPoints = {
   jobs: asItIs,
+  batches: asItIs,
   mailbox: asItIs,
   leases: asItIs,
   schedules: asItIs,
@@ -54,6 +57,12 @@ function around(reach: Reach): CrashPoints {
       },
       note: lookAfter(store.note, (_, _job, { cancel_delivered_at: at }) => at && reach('cancel.noted')),
       remove: lookAfter(store.remove, (removed) => removed && reach('sweep.removed')),
+    }),
+    batches: (store) => ({
+      ...store,
+      look: lookAfter(store.look, (seen) => seen && seen.room > 0 && reach('batch.looked')),
+      make: lookAfter(store.make, (made) => made && reach('batch.made')),
+      letGo: lookAfter(store.letGo, (may) => may && reach('batch.let_go')),
     }),
     mailbox: (mailbox) => ({
       ...mailbox,

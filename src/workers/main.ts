@@ -181,7 +181,7 @@ export async function startWorkers({
     }),
   ];
   const cancel = createCancel({ jobs, wake });
-  const batches = createBatchStore(stored);
+  const batches = points.batches(createBatchStore(stored));
   const proceed = createProceed({ batches, jobs, cancel, sealer, wake, stopping, log });
   workers.push(
     createQueueWorker({

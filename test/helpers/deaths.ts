@@ -35,7 +35,8 @@ export async function openWorld(): Promise<World & { close(): Promise<void> }> {
     // The gateway's name is the last part of the path.
     onReceived({ path, body: { data } }) {
       const name = path.split('/').at(-1);
-      void client.hget(`{${name}}:job:${data.id}`, 'version').then((version) => {
+      const record = `{${name}}:${String(data.id).startsWith('batch_') ? 'batch' : 'job'}:${data.id}`;
+      void client.hget(record, 'version').then((version) => {
         if (Number(version) < Number(data.version)) toldEarly.push(`${name}: ${data.id} is ${data.state}`);
       });
     },
@@ -83,6 +84,14 @@ type Provocation = (gateway: MortalGateway) => Promise<void>;
 
 const byJobs: Provocation = (gateway) => gateway.submitSome();
 const byCancel: Provocation = async (gateway) => gateway.cancel(await gateway.submitEndless());
+
+const byBatch: Provocation = async (gateway) => void (await gateway.submitBatch());
+const byCancelOfBatch: Provocation = async (gateway) => {
+  const batch = await gateway.submitBatch('sleep 300', { state: 'canceled', return_code: null });
+  const isRunning = async () => ((await gateway.jobOf(batch)).counts as { running: number }).running === 1;
+  await until(isRunning, { timeoutMs: 30_000, what: 'the job of the batch to run' });
+  await gateway.cancel(batch);
+};
 
 const workerDies =
   (provoke: Provocation, before: Provocation = async () => undefined): Death =>
@@ -157,10 +166,38 @@ const passedRetention: Provocation = async (gateway) => {
   await gateway.stores.redis.zadd(gateway.stores.keys.expiring, 1, job.id ?? '');
 };
 
+/** A batch that was paused before its job could start holds it back. */
+const heldBack: Provocation = async (gateway) => {
+  await gateway.startWorker();
+  const host = `/v1/hosts/${gateway.name}`;
+  await gateway.call('POST', `${host}:drain`, {});
+  const batch = await gateway.submitBatch();
+  const { redis: client, keys } = gateway.stores;
+  const id = batch.id ?? '';
+  await until(async () => (await client.scard(keys.batchWaiting(id))) === 1, {
+    what: 'the job of the batch',
+  });
+  await gateway.call('POST', `/v1/batches/${id}:pause`, {});
+  await gateway.call('POST', `${host}:resume`, {});
+  await until(async () => (await client.scard(keys.batchHeld(id))) === 1, {
+    what: 'its job to be held back',
+  });
+  await gateway.stopWorker();
+};
+const byResume: Provocation = async (gateway) => {
+  const { items } = (await gateway.call('GET', '/v1/batches')).body as { items: { id: string }[] };
+  await gateway.call('POST', `/v1/batches/${items[0]?.id}:resume`, {});
+};
+
 export const DEATHS: Record<CrashPoint, Death> = {
   'accept.stored': apiDies(byJobs),
   'accept.woken': apiDies(byJobs),
   'cancel.asked': apiDies(byCancel),
+  'batch.stored': apiDies(byBatch),
+  'batch.ordered': apiDies(byCancelOfBatch),
+  'batch.looked': workerDies(byBatch),
+  'batch.made': workerDies(byBatch),
+  'batch.let_go': workerDies(byResume, heldBack),
   'dispatch.taken': workerDies(byJobs),
   'dispatch.committed': workerDies(byJobs),
   'dispatch.sent': workerDies(byJobs),

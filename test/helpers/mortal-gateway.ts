@@ -30,10 +30,14 @@ export interface World {
   toldEarly: string[];
 }
 
-/** A job whose truth is known: its command writes a line when it starts. */
+/** A job, or a batch of one job, whose truth is known: its command writes a line when it starts. */
 export interface Promised {
   key: string;
-  body: { target_server: string; command: string; poll_interval: number; callback_url: string };
+  kind: 'jobs' | 'batches';
+  body: { command: string; poll_interval: number; callback_url: string } & (
+    | { target_server: string }
+    | { targets: string[] }
+  );
   file: string;
   ends: { state: string; return_code: number | null };
   /** Once acknowledged. */
@@ -42,6 +46,7 @@ export interface Promised {
 
 const OVER = ['succeeded', 'failed', 'timed_out', 'canceled', 'expired', 'lost'];
 const TELLING_MS = 30_000;
+const SUCCEEDED = { state: 'succeeded', return_code: null };
 
 /**
  * @param name of its one host, too: the `agent`
@@ -88,29 +93,29 @@ export async function startMortalGateway(
 
   /** Asks for it until it is acknowledged, as a caller does who wants his job. */
   async function submit(job: Promised): Promise<void> {
-    const reply = await call('POST', '/v1/jobs', job.body, { 'idempotency-key': `"${job.key}"` });
+    const reply = await call('POST', `/v1/${job.kind}`, job.body, { 'idempotency-key': `"${job.key}"` });
     expect([200, 202], JSON.stringify(reply.body)).toContain(reply.status);
     const id = reply.body.id as string;
     if (job.id !== null) expect(id, 'the job of this key').toBe(job.id);
     job.id = id;
   }
 
-  function promise(command: string, ends: Promised['ends']): Promised {
+  function promise(command: string, ends: Promised['ends'], kind: Promised['kind'] = 'jobs'): Promised {
     const key = `${name}-${count++}`;
     const file = join(dir, key);
     const body = {
-      target_server: name,
+      ...(kind === 'jobs' ? { target_server: name } : { targets: [name] }),
       command: `echo started >> ${file}; ${command}`,
       poll_interval: 1,
       callback_url: `${receiver.url}/${name}`,
     };
-    const job: Promised = { key, body, file, ends, id: null };
+    const job: Promised = { key, kind, body, file, ends, id: null };
     promised.push(job);
     return job;
   }
 
-  async function jobOf({ id }: Promised) {
-    return (await call('GET', `/v1/jobs/${id}`)).body;
+  async function jobOf({ id, kind }: Promised) {
+    return (await call('GET', `/v1/${kind}/${id}`)).body;
   }
 
   async function brokenAbout(job: Promised): Promise<string[]> {
@@ -121,14 +126,15 @@ export async function startMortalGateway(
     };
     const end = await until(isOver, { timeoutMs: 60_000, everyMs: 100 }).catch(() => null);
     const starts = (await readFile(job.file, 'utf8')).split('started').length - 1;
-    const told = () => receiver.received.filter(({ body }) => body.data.id === id);
+    const told = () =>
+      receiver.received.filter(({ body }) => body.data.id === id && body.type !== 'batch.paused');
     const hasHeard = () => told().some(({ body }) => body.data.state === ends.state);
     await until(hasHeard, { timeoutMs: end ? TELLING_MS : 0 }).catch(() => undefined);
     const message = new Set(told().map((each) => each.id));
     const unsigned = told().filter(({ verifiedBy }) => verifiedBy.length !== 1);
     return [
       ...(end === null ? [`lost: ${key} is not over`] : []),
-      ...(end && (end.state !== ends.state || end.return_code !== ends.return_code)
+      ...(end && (end.state !== ends.state || (end.return_code ?? null) !== ends.return_code)
         ? [`false end: ${key} is ${end.state} ${end.return_code}`]
         : []),
       ...(starts > 1 ? [`doubled: ${key} was started ${starts} times`] : []),
@@ -197,8 +203,14 @@ export async function startMortalGateway(
     forget(job: Promised): void {
       promised.splice(promised.indexOf(job), 1);
     },
-    async cancel({ id }: Promised): Promise<void> {
-      const { status, body } = await call('POST', `/v1/jobs/${id}:cancel`, {});
+    /** A batch with one job, which ends by itself unless another command is given. */
+    async submitBatch(command = 'sleep 0.5', ends: Promised['ends'] = SUCCEEDED): Promise<Promised> {
+      const batch = promise(command, ends, 'batches');
+      await submit(batch);
+      return batch;
+    },
+    async cancel({ id, kind }: Promised): Promise<void> {
+      const { status, body } = await call('POST', `/v1/${kind}/${id}:cancel`, {});
       expect([200, 202], JSON.stringify(body)).toContain(status);
     },
 

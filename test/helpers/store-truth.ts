@@ -151,6 +151,7 @@ export async function findLeftovers(parts: Parts): Promise<string[]> {
   const { names } = await readContents(parts);
   const lasting = [keys.lease('sweep'), keys.lease('survey')];
   const lists = [keys.armed, keys.hostsFollowed, keys.deadlines, keys.outbox, keys.deliveriesDue];
+  lists.push(keys.batchesOpen, keys.batchesDue);
   const ofQueues = QUEUE_NAMES.flatMap((queue) =>
     // `repeat` are the hosts that are asked.
     ['wait', 'active', 'delayed', 'prioritized', 'paused', 'repeat', 'failed'].map(
@@ -161,6 +162,7 @@ export async function findLeftovers(parts: Parts): Promise<string[]> {
     (name) =>
       (name.startsWith(`${keys.prefix}:host:`) &&
         /:(waiting|ready|turns|active|followed|requests)$/.test(name)) ||
+      (name.startsWith(keys.batch('')) && /:(waiting|starting|held)$/.test(name)) ||
       (name.startsWith(keys.lease('')) && !lasting.includes(name)) ||
       name.startsWith(`${keys.deliveriesDue}:`) ||
       (name.startsWith(keys.job('')) && name.endsWith(':deliveries')) ||
