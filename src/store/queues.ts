@@ -23,6 +23,8 @@ export const NUDGE = 'nudge';
 export interface Wake {
   /** Somebody should drain this host's mailbox, now or in `delayMs`. */
   dispatch(host: string, delayMs?: number): Promise<void>;
+  /** As `dispatch`, behind every host that is woken by it: a single job must not wait for the thousands of a batch. */
+  dispatchBehind(host: string): Promise<void>;
   /** Somebody should ask this host now (a new job to follow, a cancel to deliver). */
   follow(host: string): Promise<void>;
   /** Something is in the outbox. */
@@ -47,6 +49,9 @@ export interface Queues {
   isCrowded(): Promise<boolean>;
   close(): Promise<void>;
 }
+
+/** Any priority comes behind none. */
+const BEHIND = 1;
 
 /** How long a look at the line of hosts is believed, in ms. */
 const CROWD_MS = 1_000;
@@ -84,6 +89,11 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
         const id = delayMs > 0 ? `${host}@later` : host;
         await dispatch.add('drain', { host }, { delay: delayMs, deduplication: once(id) });
       },
+      async dispatchBehind(host) {
+        // An id of its own: a look that is not to wait must never be merged into it.
+        const deduplication = once(`${host}@behind`);
+        await dispatch.add('drain', { host }, { priority: BEHIND, deduplication });
+      },
       async follow(host) {
         await follow.add('ask', { host }, { deduplication: once(host) });
       },
@@ -114,7 +124,7 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
       if (performance.now() - crowd.at > CROWD_MS) {
         // One of many that ask at once looks; the others have what was seen before.
         crowd.at = performance.now();
-        crowd.waiting = await dispatch.getWaitingCount();
+        crowd.waiting = await dispatch.getJobCountByTypes('waiting', 'prioritized');
       }
       return crowd.waiting > 0;
     },

@@ -31,7 +31,7 @@ export function createProceed(deps: {
   jobs: Pick<JobStore, 'getMany' | 'transition'>;
   cancel: Cancel;
   sealer: Pick<Sealer, 'seal' | 'open'>;
-  wake: Pick<Wake, 'dispatch' | 'batch'>;
+  wake: Pick<Wake, 'dispatchBehind' | 'batch'>;
   /** Aborted when the process stops. */
   stopping: AbortSignal;
   log: Logger;
@@ -94,7 +94,7 @@ export function createProceed(deps: {
   }
 
   async function wakeAll(hosts: string[]): Promise<number> {
-    const woken = await Promise.allSettled(hosts.map((host) => wake.dispatch(host)));
+    const woken = await Promise.allSettled(hosts.map((host) => wake.dispatchBehind(host)));
     const failed = woken.find((one) => one.status === 'rejected');
     if (failed) log.warn({ err: failed.reason }, 'batch.dispatch_not_woken');
     return hosts.length;

@@ -77,7 +77,8 @@ export function createSweep(deps: {
   }
 
   async function wakeLate(): Promise<void> {
-    for (const host of await mailbox.overdue(LATE_MS, BATCH)) await wake.dispatch(host);
+    // Most of them wait for their turn, those of a large batch.
+    for (const host of await mailbox.overdue(LATE_MS, BATCH)) await wake.dispatchBehind(host);
   }
 
   async function passDeadlines(): Promise<void> {

@@ -1,5 +1,5 @@
 /**
- * Whether BullMQ's queues move. Read from two of its own structures, because its interface tells neither when a delayed
+ * Whether BullMQ's queues move. Read from three of its own structures, because its interface tells neither when a delayed
  * job is due nor what is fetched next; `store.queue-watch.test.ts` notices if BullMQ changes them.
  *
  * All times here go by this machine's clock, as BullMQ's do.
@@ -20,6 +20,8 @@ export async function overdueMs(redis: Redis, prefix: string, queue: QueueName):
 export async function nextDue(redis: Redis, prefix: string, queue: QueueName): Promise<string | null> {
   const waiting = await redis.lindex(`${prefix}:${queue}:wait`, -1);
   if (waiting !== null) return waiting;
+  const [behind] = await redis.zrange(`${prefix}:${queue}:prioritized`, '0', '0');
+  if (behind !== undefined) return behind;
   const [id, score] = await firstDelayed(redis, prefix, queue);
   return id !== undefined && Number(score) / PER_MS <= Date.now() ? id : null;
 }
