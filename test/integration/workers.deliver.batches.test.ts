@@ -118,7 +118,8 @@ test('an endpoint hears of no batch of another key, nor of one without its label
 });
 
 test('the record of a batch outlives its deliveries', async () => {
-  receiver.mode = { kind: 'status', status: 500 };
+  // Its deliveries must not be dead by the time that it is asked.
+  receiver.mode = { kind: 'hang' };
   const begun = await batch.begin(['web1'], { callback_url: receiver.url });
   const over = await batch.end(begun, 'web1', 0);
   await rig.deliverer.expand();
