@@ -82,6 +82,15 @@ describe('run', { timeout: PATIENCE_MS }, () => {
     expect(code).toBe(4);
   });
 
+  it('says once why it does not go on, where hosts do not answer', async () => {
+    const running = begin('run', '--hosts', 'web1,dead[1-2]', '--', 'true');
+    const why = /^batch_\w+: .*\b2 on hosts that are down\b.*$/gm;
+    await until(() => running.stderr().match(why), { timeoutMs: 60_000 });
+    await batch('cancel', idIn(running.stderr()));
+    expect(await running.ended).toBe(5);
+    expect(running.stderr().match(why)).toHaveLength(1);
+  });
+
   it('ends with 5 where somebody canceled it, and shows what was said until then', async () => {
     const running = run('--hosts', 'web[1-2]', '--set-label', 'why=canceled', '--', 'echo begun; sleep 60');
     const id = await until(async () => {

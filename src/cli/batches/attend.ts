@@ -7,6 +7,7 @@ import { aboveVersion } from '../client/wait.ts';
 import type { Client } from '../client.ts';
 import { commandName } from '../command-name.ts';
 import { createDisplay, type Display } from './display.ts';
+import { createBatchHoldUp } from './hold-up.ts';
 import { onInterrupt } from './interrupt.ts';
 import { printOutput, readOutput } from './output.ts';
 import { exitCodeOfBatch, sentenceForBatch } from './words.ts';
@@ -40,6 +41,7 @@ export async function cancel(client: Client, id: string, reason?: string): Promi
 
 async function waitForBatch(client: Client, first: BatchView, display: Display): Promise<BatchView> {
   const nameWrongHosts = createWrongHosts(client, display.note);
+  const holdUp = createBatchHoldUp(client, display.note);
   const { signal } = new AbortController();
   let told = '';
   for (let batch = first; ; ) {
@@ -47,7 +49,11 @@ async function waitForBatch(client: Client, first: BatchView, display: Display):
     // How it ended is told last, below its output.
     if (!isOver) display.show(batch);
     await nameWrongHosts(batch);
-    if (isOver) return batch;
+    if (isOver) {
+      holdUp.stop();
+      return batch;
+    }
+    holdUp.see(batch);
     if (batch.state === 'paused' && told !== 'paused') {
       const what = batch.awaits_wave ? `wave ${batch.wave} is done` : `${batch.id} is paused`;
       display.note(`${what}; \`${commandName()} batch resume ${batch.id}\` goes on`);
