@@ -21,6 +21,8 @@ def api(airflow):
     if MAJOR == 2:
         airflow.env["AIRFLOW__API__AUTH_BACKENDS"] = "airflow.api.auth.backend.basic_auth"
         airflow.env["AIRFLOW__WEBSERVER__WORKERS"] = "1"
+        # It gives itself up where the machine is busy.
+        airflow.env["AIRFLOW__WEBSERVER__WEB_SERVER_MASTER_TIMEOUT"] = str(PATIENCE)
         names = ["--username", USER["AIRFLOW_USERNAME"], "--password", USER["AIRFLOW_PASSWORD"], "--role", "User"]
         names += ["--firstname", "x", "--lastname", "x", "--email", "x@example.com"]
         airflow.start("webserver")
