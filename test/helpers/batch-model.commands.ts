@@ -81,29 +81,40 @@ const NOTHING_SEALED = { seal: () => '', open: () => '' };
 
 /** Somebody moves a job, to any state that can be next; `anew`: with a further attempt where it goes back into the queue. */
 export const move = (n: number, choice: number, anew: boolean) =>
-  command(`move(${n}, ${choice}, ${anew})`, async (model, { jobs, batch }) => {
+  command(`move(${n}, ${choice}, ${anew})`, async (model, real) => {
     if (model.made === 0) return;
     const index = n % model.made;
-    const target = model.targets[index]!;
-    const job = (await jobs.get(batchJobId(batch.id, hostOf(index))))!;
-    const nexts: readonly State[] = MOVES[job.state];
+    const { standing } = model.targets[index]!;
+    const nexts: readonly State[] =
+      standing === 'withdrawn' || standing === 'unstarted' ? [] : MOVES[standing];
     const to = nexts[choice % Math.max(1, nexts.length)];
-    if (!to) return;
-    const endsEarly = model.state === 'stopping' || model.state === 'canceling';
-    const withdrawn = to === 'canceled' && job.state === 'queued' && target.ended === 0 && endsEarly;
-    const isFirst = job.state === 'queued' && to === 'dispatching' && target.ended === 0;
-    if (isFirst) settle(model);
-    const mayStart = !isFirst || (model.state === 'running' && placesOf(model) > 0);
-    const moved = await jobs.transition(job, job.state, to as never, changeOf(job, to, { anew, withdrawn }));
-    expect(moved !== false, `${job.state} may become ${to}`).toBe(mayStart);
-    if (!moved) {
-      seen.gated++;
-      model.held.add(index);
-      return;
-    }
-    seen[isFirst ? 'started' : 'moved']++;
-    if (job.state !== to) count(model, index, job.state, to, { anew, withdrawn });
+    if (to) await moveTo(model, real, index, to, anew);
   });
+
+async function moveTo(
+  model: BatchModel,
+  { jobs, batch }: RealBatch,
+  index: number,
+  to: State,
+  anew: boolean,
+): Promise<void> {
+  const target = model.targets[index]!;
+  const job = (await jobs.get(batchJobId(batch.id, hostOf(index))))!;
+  const endsEarly = model.state === 'stopping' || model.state === 'canceling';
+  const withdrawn = to === 'canceled' && job.state === 'queued' && target.ended === 0 && endsEarly;
+  const isFirst = job.state === 'queued' && to === 'dispatching' && target.ended === 0;
+  if (isFirst) settle(model);
+  const mayStart = !isFirst || (model.state === 'running' && placesOf(model) > 0);
+  const moved = await jobs.transition(job, job.state, to as never, changeOf(job, to, { anew, withdrawn }));
+  expect(moved !== false, `${job.state} may become ${to}`).toBe(mayStart);
+  if (!moved) {
+    seen.gated++;
+    model.held.add(index);
+    return;
+  }
+  seen[isFirst ? 'started' : 'moved']++;
+  if (job.state !== to) count(model, index, job.state, to, { anew, withdrawn });
+}
 
 function changeOf(job: Job, to: State, { anew, withdrawn }: { anew: boolean; withdrawn: boolean }) {
   const why = 'by the model';
@@ -135,6 +146,14 @@ function count(
   settle(model);
 }
 
+/** Somebody starts a job that waits, whether or not its batch allows it. */
+export const start = (n: number) =>
+  command(`start(${n})`, async (model, real) => {
+    const queued = [...model.targets.keys()].filter((i) => model.targets[i]?.standing === 'queued');
+    const index = queued[n % Math.max(1, queued.length)];
+    if (index !== undefined) await moveTo(model, real, index, 'dispatching', false);
+  });
+
 export const host = (n: number, isDown: boolean) =>
   command(`host(${n}, ${isDown ? 'down' : 'up'})`, async (model, { redis, keys, batch }) => {
     const index = n % batch.total;
@@ -163,8 +182,9 @@ export const look = () =>
 
 export const letGo = (n: number) =>
   command(`letGo(${n})`, async (model, { jobs, batches, batch }) => {
-    if (model.made === 0) return;
-    const index = n % model.made;
+    const held = [...model.held];
+    const index = held[n % Math.max(1, held.length)] ?? (model.made > 0 ? n % model.made : null);
+    if (index === null) return;
     const job = (await jobs.get(batchJobId(batch.id, hostOf(index))))!;
     await batches.letGo(job);
     if (model.held.delete(index)) seen.letGo++;
@@ -208,6 +228,7 @@ export const BATCH_COMMANDS: fc.Arbitrary<BatchCommand>[] = [
     fc.tuple(n, fc.nat(8), fc.boolean()).map(([which, to, anew]) => move(which, to, anew)),
   ),
   // Starts, and what starts come to, more often than what ends jobs early.
+  ...often(8, n.map(start)),
   ...often(
     10,
     n.map((which) => move(which, 0, false)),
@@ -218,7 +239,7 @@ export const BATCH_COMMANDS: fc.Arbitrary<BatchCommand>[] = [
   ),
   ...often(2, fc.constant(null).map(look)),
   ...often(3, n.map(letGo)),
-  fc.constantFrom<Order>({ kind: 'pause' }, { kind: 'resume' }, { kind: 'resume' }).map(order),
+  ...often(3, fc.constantFrom<Order>({ kind: 'pause' }, { kind: 'resume' }, { kind: 'resume' }).map(order)),
   fc.nat(6).map((x) => (x === 0 ? order(CANCEL) : look())),
 ];
 

@@ -65,19 +65,20 @@ it(
       await bringToAnEnd(real, model);
       runs++;
     });
-    await fc.assert(property, {
-      seed: SEED,
-      ...(PATH !== undefined && { path: PATH }),
-      numRuns: 1_000_000,
-      interruptAfterTimeLimit: SECONDS * 1_000,
-    });
+    const hasSeenAll = () => Object.values(seen).every((times) => times > 0);
+    // On a busy machine one round is a few runs only.
+    for (let round = 0; round === 0 || (round < 5 && !hasSeenAll()); round++) {
+      await fc.assert(property, {
+        seed: SEED + round,
+        ...(PATH !== undefined && { path: PATH }),
+        numRuns: 1_000_000,
+        interruptAfterTimeLimit: SECONDS * 1_000,
+      });
+    }
     console.log(`seed ${SEED}: ${runs} runs; ${JSON.stringify(seen)}`);
-    expect(
-      Object.values(seen).every((times) => times > 0),
-      JSON.stringify(seen),
-    ).toBe(true);
+    expect(hasSeenAll(), JSON.stringify(seen)).toBe(true);
   },
-  SECONDS * 1_000 + 60_000,
+  5 * SECONDS * 1_000 + 60_000,
 );
 
 async function openBatch(wanted: Asked): Promise<RealBatch> {
