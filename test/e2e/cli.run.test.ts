@@ -84,7 +84,7 @@ describe('run', { timeout: PATIENCE_MS }, () => {
 
   it('says once why it does not go on, where hosts do not answer', async () => {
     const running = begin('run', '--hosts', 'web1,dead[1-2]', '--', 'true');
-    const why = /^batch_\w+: .*\b2 on hosts that are down\b.*$/gm;
+    const why = /^batch_\w+: .*\bon hosts that are down\b.*$/gm;
     await until(() => running.stderr().match(why), { timeoutMs: 60_000 });
     await batch('cancel', idIn(running.stderr()));
     expect(await running.ended).toBe(5);
