@@ -58,19 +58,21 @@ export async function startKillableGateway() {
     /**
      * Kills workers and APIs `kills` times, and Redis `redisKills` times in between.
      * @param eachTurn is called before each kill, with its number
+     * @param progress grows while work is done; by default what was acknowledged to the callers
      */
     async killAtRandom(
       random: Random,
       counts: { kills: number; redisKills: number },
       eachTurn: (turn: number) => Promise<void>,
+      progress: () => number | Promise<number> = () => callers.acknowledged.length,
     ): Promise<void> {
       const turns = new Set<number>();
       while (turns.size < counts.redisKills) turns.add(1 + random.integer(counts.kills - 1));
       for (let turn = 0; turn < counts.kills; turn++) {
         await pause(random.between(100, 1_000));
         // While work is done: on a busy machine the programs take long to come up again.
-        const before = callers.acknowledged.length;
-        const isUsed = () => callers.acknowledged.length >= before + 5;
+        const before = await progress();
+        const isUsed = async () => (await progress()) >= before + 5;
         await until(isUsed, { timeoutMs: 10_000 }).catch(() => undefined);
         await eachTurn(turn);
         if (turns.has(turn)) await killRedis(random);
