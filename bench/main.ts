@@ -8,6 +8,8 @@ import { table } from './table.ts';
 
 const SCENARIOS: Record<string, () => Promise<Scenario>> = {
   accept: () => import('./accept.ts'),
+  batch: () => import('./batch.ts'),
+  clush: () => import('./clush.ts'),
   'end-to-end': () => import('./end-to-end.ts'),
   fairness: () => import('./fairness.ts'),
   fleet: () => import('./fleet.ts'),
