@@ -15,7 +15,9 @@ import importlib.util
 if importlib.util.find_spec("airflow_provider_sluice") is not None:
     from airflow_provider_sluice.public import (
         AgentAsyncOperator,
+        AgentBatchTrigger,
         AgentCancelOperator,
+        AgentFanoutOperator,
         AgentHook,
         AgentJobLink,
         AgentJobTrigger,
@@ -32,6 +34,7 @@ else:
     import json
     import logging
     import os
+    import re
     import ssl
     import time
     import uuid
@@ -40,7 +43,7 @@ else:
     from airflow import __version__ as airflow_version
     from airflow.triggers.base import BaseTrigger, TriggerEvent
     from asgiref.sync import sync_to_async
-    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
     from contextlib import contextmanager
     from dataclasses import dataclass, field
     from datetime import datetime, timedelta, timezone
@@ -200,6 +203,8 @@ else:
     JOB_ID_PREFIX = "job_"
     #: States in which a job is over.
     OVER = ("succeeded", "failed", "timed_out", "canceled", "expired", "lost")
+    #: What a cancel is answered with that comes too late: nothing is wrong.
+    TOO_LATE = ("job_is_over", "batch_is_over")
 
 
     class GatewayError(AirflowException):
@@ -244,12 +249,7 @@ else:
 
 
     def list_jobs(labels: dict[str, str], *, states: tuple[str, ...] = (), page_token: str | None = None) -> Call:
-        params: dict[str, Any] = {"label": [f"{name}:{value}" for name, value in labels.items()], "page_size": 200}
-        if states:
-            params["state"] = list(states)
-        if page_token:
-            params["page_token"] = page_token
-        return Call("GET", "/v1/jobs", params=params)
+        return Call("GET", "/v1/jobs", params=filters_of(labels, states, page_token))
 
 
     def wait_for_any(job_ids: list[str]) -> Call:
@@ -271,6 +271,16 @@ else:
     def read_output(job_id: str, stream: str, offset: int, limit: int) -> Call:
         params = {"stream": stream, "offset": offset, "limit": limit}
         return Call("GET", f"{job_path(job_id)}/logs", params=params)
+
+
+    def filters_of(labels: dict[str, str], states: tuple[str, ...], page_token: str | None) -> dict[str, Any]:
+        """Of one page of a list."""
+        params: dict[str, Any] = {"label": [f"{name}:{value}" for name, value in labels.items()], "page_size": 200}
+        if states:
+            params["state"] = list(states)
+        if page_token:
+            params["page_token"] = page_token
+        return params
 
 
     def job_path(job_id: str) -> str:
@@ -358,6 +368,253 @@ else:
             return 0
 
 
+    # batch_calls: The gateway's HTTP API of batches (one command, many hosts) as this package uses it; see ``calls``.
+
+
+    Batch = dict[str, Any]
+
+    #: How the ids of batches begin.
+    BATCH_ID_PREFIX = "batch_"
+    #: States in which a batch is over.
+    BATCH_OVER = ("succeeded", "failed", "stopped", "canceled")
+    #: Those that a cancel would end, without the one where a cancel is under way.
+    BATCH_AT_WORK = ("running", "paused", "stopping")
+    #: Where the hosts of a batch stand in its counts: ends that are no success, the commonest first.
+    ENDED_WRONG = ("failed", "timed_out", "canceled", "expired", "lost")
+
+
+    def submit_batch(body: dict[str, Any], idempotency_key: str) -> Call:
+        return Call("POST", "/v1/batches", body=body, headers={"Idempotency-Key": f'"{idempotency_key}"'})
+
+
+    def retry_batch(batch_id: str, scope: Collection[str], labels: dict[str, str], idempotency_key: str) -> Call:
+        """The same batch again, under its unique key, for just the hosts that stand so in its counts."""
+        body = {"scope": sorted(scope), "labels": labels}
+        headers = {"Idempotency-Key": f'"{idempotency_key}"'}
+        return Call("POST", f"{batch_path(batch_id)}:retry", body=body, headers=headers)
+
+
+    def read_batch(batch_id: str, *, wait: int = 0) -> Call:
+        """
+        :param wait: hold the answer until the batch is over, at most so many seconds. Never ``since``: a large batch
+            changes many times a second
+        """
+        return Call("GET", batch_path(batch_id), params={"wait": wait} if wait else {}, hold=wait)
+
+
+    def list_batches(labels: dict[str, str], *, states: tuple[str, ...] = (), page_token: str | None = None) -> Call:
+        return Call("GET", "/v1/batches", params=filters_of(labels, states, page_token))
+
+
+    def cancel_batch(batch_id: str, reason: str) -> Call:
+        return Call("POST", f"{batch_path(batch_id)}:cancel", body={"reason": reason})
+
+
+    def read_batch_output(batch_id: str) -> Call:
+        """Hosts with the same end and the same output are one item, the largest group first."""
+        return Call("GET", f"{batch_path(batch_id)}/output")
+
+
+    def batch_path(batch_id: str) -> str:
+        return f"/v1/batches/{quote(batch_id, safe='')}"
+
+
+    # outcome: What the end of a job means for its task: the result that a DAG sees, or a failure that says what happened.
+    #
+    # ``status`` is ``"finished"`` as it always was, because DAGs compare it; the gateway's own words are beside it.
+
+
+    #: What of each stream goes into the result, in bytes: it becomes an XCom. All of it is in the task's log.
+    RESULT_BYTES = 65_536
+    #: How much of stderr a failure quotes.
+    QUOTED_LINES = 10
+
+
+    def result_of(job: Job, output: dict[str, Any]) -> dict[str, Any]:
+        """:param output: ``stdout``, ``stderr`` and whether there was more"""
+        return {
+            "job_id": job["id"],
+            "status": "finished",
+            "return_code": job["return_code"],
+            **output,
+            "state": job["state"],
+            "outcome": job["outcome"],
+        }
+
+
+    def raise_unless_succeeded(job: Job, stderr: str, *, skip_on_exit_code: Collection[int] = (), page: str) -> None:
+        """
+        :raises AirflowSkipException: for one of the exit codes that mean "nothing to do"
+        :raises AirflowFailException: where another try would end the same way: the agent said no to the job
+        :raises AirflowException: for everything else that is no success
+        """
+        if job["state"] == "succeeded":
+            return
+        outcome = job["outcome"] or {}
+        if outcome.get("kind") == "exit" and job["return_code"] in skip_on_exit_code:
+            raise AirflowSkipException(f"Job {job['id']} ended with exit code {job['return_code']}: skipped")
+        message = f"{describe_end(job)} ({page})"
+        quoted = last_lines(stderr)
+        if quoted:
+            message += f"\nThe last lines of stderr:\n{quoted}"
+        if outcome.get("kind") == "rejected":
+            raise AirflowFailException(message)
+        raise AirflowException(message)
+
+
+    def describe_end(job: Job) -> str:
+        """One sentence without a full stop."""
+        outcome = job["outcome"] or {}
+        who = f"Job {job['id']} on {job['target_server']}"
+        why = f": {outcome['message']}" if outcome.get("message") else ""
+        kind = outcome.get("kind")
+        if kind == "exit":
+            return f"{who} failed with return code {job['return_code']}"
+        if kind == "signal":
+            return f"{who} was ended by signal {outcome['signal']} (return code {job['return_code']})"
+        if kind == "rejected":
+            return f"{who} was rejected by the agent{why}"
+        if job["state"] == "timed_out":
+            return f"{who} ran longer than its timeout of {job['timeout_seconds']} s and was ended"
+        if job["state"] == "canceled":
+            return f"{who} was canceled by {job['canceled_by'] or 'somebody'}"
+        if job["state"] == "expired":
+            return f"{who} was not started within {job['start_deadline_seconds']} s{why}"
+        if job["state"] == "lost":
+            return f"{who} is lost, what became of it is not known ({kind}){why}"
+        return f"{who} is {job['state']} ({kind}){why}"
+
+
+    def last_lines(text: str) -> str:
+        return "\n".join(text.rstrip().splitlines()[-QUOTED_LINES:])
+
+
+    # batch_words: A batch in words, and its result as a DAG sees it. Pure.
+
+
+    #: Names of hosts in a result or an event are cut at so many characters.
+    NAMES_LENGTH = 16_384
+    #: Of the names in the message of a failure.
+    QUOTED_NAMES_LENGTH = 2_000
+    #: How many groups of hosts that wrote the same a failure quotes; and a log, and how many lines of each.
+    QUOTED_GROUPS = 3
+    SHOWN_GROUPS = 10
+    SHOWN_LINES = 20
+    #: Ends first, the bad ones right after the good ones.
+    COUNTS_IN_ORDER = ("succeeded", *ENDED_WRONG, "canceling", "unreachable", "running", "queued", "unstarted")
+
+    Group = dict[str, Any]
+
+
+    def counts_in_words(counts: dict[str, int]) -> str:
+        """``110 succeeded, 2 failed, 8 running``"""
+        present = [name for name in COUNTS_IN_ORDER if counts.get(name)]
+        return ", ".join(f"{counts[name]} {name.replace('_', ' ')}" for name in present)
+
+
+    def batch_heading(batch: Batch) -> str:
+        """``stopped, as more than max_failures (5) ended wrong``"""
+        because = batch["stopped_because"]
+        state = str(batch["state"])
+        if because:
+            what = "ended wrong" if because == "max_failures" else "did not answer"
+            state += f", as more than {because} ({batch[because]}) {what}"
+        elif batch["awaits_wave"]:
+            state += f", and waits to be resumed after wave {batch['wave']}"
+        elif state == "canceled":
+            state += f" by {batch['canceled_by'] or 'somebody'}"
+        elif batch["waves"] and batch["ended_at"] is None:
+            state += f", wave {batch['wave']}"
+        return state
+
+
+    def describe_batch(batch: Batch) -> str:
+        """One line without a full stop."""
+        counts = counts_in_words(batch["counts"])
+        return f"Batch {batch['id']}, {batch_heading(batch)}: {counts} of {batch['total']} hosts"
+
+
+    def failed_hosts(groups: Iterable[Group]) -> str:
+        """Those that ended wrong, folded: ``web[001-118],db1``. Cut where it is too long for a result."""
+        names = [str(group["hosts"]) for group in groups if group["state"] in ENDED_WRONG]
+        # A host whose output is like no other's is a group of its own: hundreds of them are one range all the same.
+        text = fold_names(names)
+        return text if len(text) <= NAMES_LENGTH else f"{text[: text.rfind(',', 0, NAMES_LENGTH - 3)]}..."
+
+
+    def batch_result(batch: Batch, groups: Iterable[Group]) -> dict[str, Any]:
+        return {
+            "batch_id": batch["id"],
+            "status": "finished",
+            "state": batch["state"],
+            "counts": batch["counts"],
+            "total": batch["total"],
+            "stopped_because": batch["stopped_because"],
+            "retry_of": batch["retry_of"],
+            "failed_hosts": failed_hosts(groups),
+        }
+
+
+    def fold_names(texts: Iterable[str]) -> str:
+        """
+        Names that differ in their last number only become a range; what is folded already, and addresses, stay as they are.
+        """
+        numbers: dict[tuple[str, int, str], list[int]] = {}
+        folded: list[str] = []
+        for text in texts:
+            found = re.fullmatch(r"([^\[\],:]*?)(\d{1,15})([^\[\],:\d]*)", text)
+            if found:
+                before, digits, after = found.groups()
+                numbers.setdefault((before, len(digits), after), []).append(int(digits))
+            else:
+                folded.append(text)
+        for (before, width, after), them in numbers.items():
+            folded.append(f"{before}{ranges_of(sorted(set(them)), width)}{after}")
+        return ",".join(folded)
+
+
+    def ranges_of(numbers: list[int], width: int) -> str:
+        """Of sorted numbers of so many digits: ``07`` or ``[001-118,120]``."""
+        ranges: list[list[int]] = []
+        for number in numbers:
+            if ranges and number == ranges[-1][1] + 1:
+                ranges[-1][1] = number
+            else:
+                ranges.append([number, number])
+        texts = [f"{first:0{width}}" if first == last else f"{first:0{width}}-{last:0{width}}" for first, last in ranges]
+        return texts[0] if len(numbers) == 1 else f"[{','.join(texts)}]"
+
+
+    def output_lines(groups: Sequence[Group]) -> list[str]:
+        """What hosts said, for a log: the largest groups, the end of each."""
+        ended = [group for group in groups if group["stdout"] is not None or group["state"] in ENDED_WRONG]
+        lines = [line for group in ended[:SHOWN_GROUPS] for line in lines_of(group, SHOWN_LINES)]
+        if len(ended) > SHOWN_GROUPS:
+            lines.append(f"... and {len(ended) - SHOWN_GROUPS} more that ended or wrote otherwise")
+        return lines
+
+
+    def explain_failure(batch: Batch, groups: Sequence[Group], page: str) -> str:
+        wrong = [group for group in groups if group["state"] in ENDED_WRONG]
+        lines = [f"{describe_batch(batch)} ({page})"]
+        if wrong:
+            names = failed_hosts(groups)
+            cut = names if len(names) <= QUOTED_NAMES_LENGTH else f"{names[:QUOTED_NAMES_LENGTH]}..."
+            lines.append(f"Ended wrong: {cut}")
+        lines += [line for group in wrong[:QUOTED_GROUPS] for line in lines_of(group, QUOTED_LINES)]
+        return "\n".join(lines)
+
+
+    def lines_of(group: Group, most: int) -> list[str]:
+        """``== web[001-118] (118): failed (3)``, then the end of what they wrote."""
+        code = "" if group["state"] == "succeeded" or group["return_code"] is None else f" ({group['return_code']})"
+        lines = [f"== {group['hosts']} ({group['count']}): {group['state'].replace('_', ' ')}{code}"]
+        for stream in ("stdout", "stderr"):
+            written = (group[stream] or "").rstrip().splitlines()
+            lines += [f"[{stream}] {line}" for line in written[-most:]]
+        return lines
+
+
     # client: The two ways to send a call to a gateway: blocking, from a task, and awaited, from a triggerer.
     #
     # A request is repeated only by ``patiently``, and only after an answer that decides nothing. All calls of this package
@@ -369,6 +626,7 @@ else:
     #: Seconds until a connection must stand, and for what an answer takes beyond the time that it may be held.
     CONNECT_SECONDS = 10.0
     ANSWER_SECONDS = 20.0
+    LARGE_ANSWER_BYTES = 1_000_000
 
 
     class GatewayClient:
@@ -438,12 +696,17 @@ else:
 
         def __init__(self, address: GatewayAddress) -> None:
             self.address = address
-            limits = httpx.Limits(max_connections=32, max_keepalive_connections=8)
+            # Each batch that is waited for holds one; all jobs together hold one or two.
+            limits = httpx.Limits(max_connections=512, max_keepalive_connections=8)
             self._http = httpx.AsyncClient(**client_options(address), limits=limits)
 
         async def send(self, call: Call) -> Any:
             """See ``GatewayClient.send``."""
-            return read_json(await self._response(call), self.address.url)
+            response = await self._response(call)
+            if len(response.content) < LARGE_ANSWER_BYTES:
+                return read_json(response, self.address.url)
+            # Read here, it would hold up all other triggers.
+            return await asyncio.to_thread(read_json, response, self.address.url)
 
         async def output(self, job_id: str, stream: str, offset: int, limit: int) -> OutputRange:
             return output_range(await self._response(read_output(job_id, stream, offset, limit)), offset)
@@ -523,6 +786,260 @@ else:
         log = logging.getLogger("httpx")
         if not any(isinstance(known, KeepQuiet) and known.url == url for known in log.filters):
             log.addFilter(KeepQuiet(url))
+
+
+    # identity: Which jobs belong to a task, so that an Airflow retry is not a second start.
+    #
+    # ``key`` names the task instance, ``generation`` what Airflow was asked to do with it: it changes with a clear and stays
+    # through retries. It is the run's start and ``max_tries``, as they are: ``max_tries - retries`` turns wrong when somebody
+    # edits ``retries``, and ``clear_number`` also counts clears of other tasks.
+
+
+    #: Never changes: every key is derived from it.
+    NAMESPACE = uuid.UUID("6f0c3a2e-8d53-5c2b-9f5e-3f1f0f6f2f0a")
+
+    TASK_LABEL = "airflow_ti"
+    GENERATION_LABEL = "airflow_gen"
+    TRY_LABEL = "airflow_try"
+    INSTANCE_LABEL = "airflow_instance"
+    DAG_LABEL = "airflow_dag"
+    RUN_LABEL = "airflow_run"
+    TASK_ID_LABEL = "airflow_task"
+    MAP_INDEX_LABEL = "airflow_map_index"
+    #: Whether a task waits for the job; a job that nobody waits for is nobody's to cancel.
+    AWAITED_LABEL = "airflow_awaited"
+    #: What it says of a batch that a task waits for, and so of its jobs: they are canceled with it and not one by one.
+    AWAITED_BATCH = "batch"
+
+
+    @dataclass(frozen=True)
+    class TaskIdentity:
+        """One try of one task instance."""
+
+        instance: str
+        dag_id: str
+        run_id: str
+        task_id: str
+        map_index: int
+        generation: str
+        try_number: int
+
+        @property
+        def key(self) -> str:
+            parts = (self.instance, self.dag_id, self.run_id, self.task_id, str(self.map_index))
+            # The lengths keep two different lists of names from reading the same.
+            return str(uuid.uuid5(NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts)))
+
+        def labels(self, *, awaited: bool) -> dict[str, str]:
+            return {
+                TASK_LABEL: self.key,
+                GENERATION_LABEL: self.generation,
+                TRY_LABEL: str(self.try_number),
+                INSTANCE_LABEL: self.instance,
+                DAG_LABEL: self.dag_id,
+                RUN_LABEL: self.run_id,
+                TASK_ID_LABEL: self.task_id,
+                MAP_INDEX_LABEL: str(self.map_index),
+                AWAITED_LABEL: "true" if awaited else "false",
+            }
+
+
+    def identify(context: Mapping[str, Any], instance: str) -> TaskIdentity:
+        """:param instance: see ``GatewayAddress.instance``"""
+        ti = context["ti"]
+        start = context["dag_run"].start_date
+        return TaskIdentity(
+            instance=instance,
+            dag_id=ti.dag_id,
+            run_id=ti.run_id,
+            task_id=ti.task_id,
+            map_index=ti.map_index if ti.map_index is not None else -1,
+            generation=f"{start.isoformat() if start else ''}|{ti.max_tries}",
+            try_number=ti.try_number,
+        )
+
+
+    # start: The rule that makes a retry no second start: look for the job of this generation of the task, and only start one where
+    # there is none to attach to.
+    #
+    # The list shows every acknowledged job at once. Between the list and the submit another process may act; then the
+    # ``Idempotency-Key``, which counts the jobs of the generation, makes both submits one job, or is refused because their
+    # bodies differ, and the list is read again. ``replace`` starts nothing before the old job is proven over.
+
+
+    #: How long a gateway that does not answer is asked again before the try fails, in seconds.
+    SUBMIT_PATIENCE_SECONDS = 300.0
+
+
+    def start_or_attach(
+        client: GatewayClient,
+        identity: TaskIdentity,
+        order: dict[str, Any],
+        *,
+        awaited: bool,
+        tell: Callable[[str], None],
+    ) -> Job:
+        """
+        :param order: what to run: the fields of a submit without labels and keys
+        :param tell: hears in one sentence what was done
+        :raises GatewayError: if the gateway refuses the job, or does not answer for too long
+        """
+        body = {
+            **order,
+            "labels": identity.labels(awaited=awaited),
+            "unique_key": identity.key,
+            "on_duplicate": "replace",
+        }
+        for last in (False, False, False, True):
+            jobs = jobs_of_generation(client, identity, tell)
+            attached = attachable(jobs, identity)
+            if attached:
+                tell(f"Job {attached['id']} of this task is {attached['state']}: attached to it, nothing was started")
+                return attached
+            submit = submit_job(body, f"{identity.key}:{identity.generation}:{len(jobs)}")
+            try:
+                job: Job = patiently(partial(client.send, submit), SUBMIT_PATIENCE_SECONDS, tell)
+            except GatewayError as error:
+                if error.code != "idempotency_key_reused" or last:
+                    raise
+                tell("A submit of an earlier try has come through in between: looking again")
+                continue
+            tell(f"Submitted job {job['id']} to {job['target_server']}")
+            return job
+        raise AssertionError("unreachable")
+
+
+    def jobs_of_generation(client: GatewayClient, identity: TaskIdentity, tell: Callable[[str], None]) -> list[Job]:
+        """Newest first."""
+        jobs = patiently(lambda: client.list({TASK_LABEL: identity.key}), SUBMIT_PATIENCE_SECONDS, tell)
+        return [job for job in jobs if job["labels"].get(GENERATION_LABEL) == identity.generation]
+
+
+    def attachable(jobs: list[Job], identity: TaskIdentity) -> Job | None:
+        """
+        The newest one, if it is what this try is about: under way, or done well, or the very job of this try, whose end is
+        only to be reported.
+        """
+        newest = jobs[0] if jobs else None
+        if newest is None or newest["state"] == "canceling":
+            return None
+        if newest["state"] not in OVER or newest["state"] == "succeeded":
+            return newest
+        return newest if newest["labels"].get(TRY_LABEL) == str(identity.try_number) else None
+
+
+    # batch_start: As ``start`` for a batch: a retry attaches to the batch of this generation of the task, or runs again only those of its
+    # hosts that it should; a clear replaces it.
+    #
+    # A retry of a part carries the labels of the try that asks for it and the unique key of the first batch, so that each
+    # batch of the task is found and replaced like the first.
+
+
+    #: Which hosts a retry is for, unless the task says: a lost job may still run, so it is only run again on request.
+    RETRIED = ("failed", "timed_out", "expired", "canceled", "unstarted")
+    #: How long a try waits for the proof that the batch of an earlier one has been canceled, in seconds.
+    PROOF_SECONDS = 300.0
+    #: Refusals that only say that another process was faster: the list is read again.
+    OVERTAKEN = ("idempotency_key_reused", "batch_not_over", "unique_key_in_use")
+
+
+    def start_or_attach_batch(
+        client: GatewayClient,
+        identity: TaskIdentity,
+        order: dict[str, Any],
+        *,
+        retried: Collection[str],
+        tell: Callable[[str], None],
+    ) -> Batch:
+        """
+        :param order: what to run, and on which hosts: the fields of a submit without labels and keys
+        :param retried: the hosts that a retry is for, by where they stand; empty: all of them, succeeded or not
+        :param tell: hears in one sentence what was done
+        :raises AirflowException: if what is to be run again cannot be told
+        :raises GatewayError: if the gateway refuses the batch, or does not answer for too long
+        """
+        for last in (False, False, False, True):
+            batches = batches_of_generation(client, identity, tell)
+            newest = batches[0] if batches else None
+            if newest and retried and newest["state"] == "canceling":
+                newest = proven_over(client, newest, tell)
+            if newest and is_own(newest, identity):
+                tell(f"Batch {newest['id']} of this task is {newest['state']}: attached to it, nothing was started")
+                return newest
+            key = f"{identity.key}:{identity.generation}:batch:{len(batches)}"
+            call = retry_of(newest, identity, retried, key) if newest and retried else first_of(order, identity, key)
+            try:
+                batch: Batch = patiently(partial(client.send, call), SUBMIT_PATIENCE_SECONDS, tell)
+            except GatewayError as error:
+                if error.code not in OVERTAKEN or last:
+                    raise
+                tell("A submit of an earlier try has come through in between: looking again")
+                continue
+            part = f", those of batch {newest['id']} that are to run again" if newest and retried else ""
+            tell(f"Submitted batch {batch['id']} for {batch['total']} hosts{part}")
+            return batch
+        raise AssertionError("unreachable")
+
+
+    def is_own(newest: Batch, identity: TaskIdentity) -> bool:
+        """What this try is about: under way, or done well, or the very batch of this try, whose end is to be reported."""
+        if newest["state"] == "canceling":
+            return False
+        if newest["state"] not in BATCH_OVER or newest["state"] == "succeeded":
+            return True
+        return bool(newest["labels"].get(TRY_LABEL) == str(identity.try_number))
+
+
+    def first_of(order: dict[str, Any], identity: TaskIdentity, key: str) -> Call:
+        body = {**order, "labels": labels_of(identity), "unique_key": identity.key, "on_duplicate": "replace"}
+        return submit_batch(body, key)
+
+
+    def retry_of(before: Batch, identity: TaskIdentity, retried: Collection[str], key: str) -> Call:
+        """:raises AirflowFailException: if none of its hosts may be run again"""
+        scope = [name for name in retried if before["counts"].get(name)]
+        if not scope:
+            raise AirflowFailException(
+                f"{describe_batch(before)}: nothing is left that may be run again. retry_only_failed says what may; where "
+                "a host is lost, the command may still run there"
+            )
+        return retry_batch(before["id"], scope, labels_of(identity), key)
+
+
+    def proven_over(client: GatewayClient, batch: Batch, tell: Callable[[str], None]) -> Batch:
+        """:raises AirflowException: if that takes too long: which of its hosts to run again is not known before"""
+        tell(f"Batch {batch['id']} of an earlier try is being canceled: waiting for the proof")
+        give_up_at = time.monotonic() + PROOF_SECONDS
+        ask = partial(client.send, read_batch(batch["id"], wait=LONGEST_HOLD))
+        while batch["state"] not in BATCH_OVER:
+            if time.monotonic() > give_up_at:
+                raise AirflowException(
+                    f"Batch {batch['id']} of an earlier try is still being canceled on {batch['counts']['canceling']} hosts"
+                )
+            batch = patiently(ask, SUBMIT_PATIENCE_SECONDS, tell)
+        return batch
+
+
+    def batches_of_generation(client: GatewayClient, identity: TaskIdentity, tell: Callable[[str], None]) -> list[Batch]:
+        """Newest first."""
+        labels = {TASK_LABEL: identity.key, GENERATION_LABEL: identity.generation}
+        return patiently(lambda: all_batches(client, labels), SUBMIT_PATIENCE_SECONDS, tell)
+
+
+    def all_batches(client: GatewayClient, labels: dict[str, str]) -> list[Batch]:
+        """With these labels, newest first."""
+        batches: list[Batch] = []
+        page_token = None
+        while True:
+            page = client.send(list_batches(labels, page_token=page_token))
+            batches.extend(page["items"])
+            page_token = page["next_page_token"]
+            if page_token is None:
+                return batches
+
+
+    def labels_of(identity: TaskIdentity) -> dict[str, str]:
+        return {**identity.labels(awaited=True), AWAITED_LABEL: AWAITED_BATCH}
 
 
     # connection_form: The form for connections of the type ``sluice``: each field is a key of Extra, which ``address.py`` reads.
@@ -658,287 +1175,6 @@ else:
         if AIRFLOW_3:
             return read_address(await BaseHook.aget_connection(agent_conn_id))
         return read_address(await sync_to_async(BaseHook.get_connection)(agent_conn_id))
-
-
-    # identity: Which jobs belong to a task, so that an Airflow retry is not a second start.
-    #
-    # ``key`` names the task instance, ``generation`` what Airflow was asked to do with it: it changes with a clear and stays
-    # through retries. It is the run's start and ``max_tries``, as they are: ``max_tries - retries`` turns wrong when somebody
-    # edits ``retries``, and ``clear_number`` also counts clears of other tasks.
-
-
-    #: Never changes: every key is derived from it.
-    NAMESPACE = uuid.UUID("6f0c3a2e-8d53-5c2b-9f5e-3f1f0f6f2f0a")
-
-    TASK_LABEL = "airflow_ti"
-    GENERATION_LABEL = "airflow_gen"
-    TRY_LABEL = "airflow_try"
-    INSTANCE_LABEL = "airflow_instance"
-    DAG_LABEL = "airflow_dag"
-    RUN_LABEL = "airflow_run"
-    TASK_ID_LABEL = "airflow_task"
-    MAP_INDEX_LABEL = "airflow_map_index"
-    #: Whether a task waits for the job; a job that nobody waits for is nobody's to cancel.
-    AWAITED_LABEL = "airflow_awaited"
-
-
-    @dataclass(frozen=True)
-    class TaskIdentity:
-        """One try of one task instance."""
-
-        instance: str
-        dag_id: str
-        run_id: str
-        task_id: str
-        map_index: int
-        generation: str
-        try_number: int
-
-        @property
-        def key(self) -> str:
-            parts = (self.instance, self.dag_id, self.run_id, self.task_id, str(self.map_index))
-            # The lengths keep two different lists of names from reading the same.
-            return str(uuid.uuid5(NAMESPACE, "".join(f"{len(part)}:{part}" for part in parts)))
-
-        def labels(self, *, awaited: bool) -> dict[str, str]:
-            return {
-                TASK_LABEL: self.key,
-                GENERATION_LABEL: self.generation,
-                TRY_LABEL: str(self.try_number),
-                INSTANCE_LABEL: self.instance,
-                DAG_LABEL: self.dag_id,
-                RUN_LABEL: self.run_id,
-                TASK_ID_LABEL: self.task_id,
-                MAP_INDEX_LABEL: str(self.map_index),
-                AWAITED_LABEL: "true" if awaited else "false",
-            }
-
-
-    def identify(context: Mapping[str, Any], instance: str) -> TaskIdentity:
-        """:param instance: see ``GatewayAddress.instance``"""
-        ti = context["ti"]
-        start = context["dag_run"].start_date
-        return TaskIdentity(
-            instance=instance,
-            dag_id=ti.dag_id,
-            run_id=ti.run_id,
-            task_id=ti.task_id,
-            map_index=ti.map_index if ti.map_index is not None else -1,
-            generation=f"{start.isoformat() if start else ''}|{ti.max_tries}",
-            try_number=ti.try_number,
-        )
-
-
-    # links: The link from a task to its job.
-
-
-    #: The XComs that a task pushes right after its submit, before it waits.
-    JOB_ID_XCOM = "agent_job_id"
-    JOB_URL_XCOM = "agent_job_url"
-
-
-    class AgentJobLink(BaseOperatorLink):
-        name = "Agent job"
-
-        @property
-        def xcom_key(self) -> str:
-            """Airflow 3 reads the address there itself, also while the task runs."""
-            return JOB_URL_XCOM
-
-        def get_link(self, operator: Any, *, ti_key: Any) -> str:
-            return XCom.get_value(key=JOB_URL_XCOM, ti_key=ti_key) or ""
-
-
-    # outcome: What the end of a job means for its task: the result that a DAG sees, or a failure that says what happened.
-    #
-    # ``status`` is ``"finished"`` as it always was, because DAGs compare it; the gateway's own words are beside it.
-
-
-    #: What of each stream goes into the result, in bytes: it becomes an XCom. All of it is in the task's log.
-    RESULT_BYTES = 65_536
-    #: How much of stderr a failure quotes.
-    QUOTED_LINES = 10
-
-
-    def result_of(job: Job, output: dict[str, Any]) -> dict[str, Any]:
-        """:param output: ``stdout``, ``stderr`` and whether there was more"""
-        return {
-            "job_id": job["id"],
-            "status": "finished",
-            "return_code": job["return_code"],
-            **output,
-            "state": job["state"],
-            "outcome": job["outcome"],
-        }
-
-
-    def raise_unless_succeeded(job: Job, stderr: str, *, skip_on_exit_code: Collection[int] = (), page: str) -> None:
-        """
-        :raises AirflowSkipException: for one of the exit codes that mean "nothing to do"
-        :raises AirflowFailException: where another try would end the same way: the agent said no to the job
-        :raises AirflowException: for everything else that is no success
-        """
-        if job["state"] == "succeeded":
-            return
-        outcome = job["outcome"] or {}
-        if outcome.get("kind") == "exit" and job["return_code"] in skip_on_exit_code:
-            raise AirflowSkipException(f"Job {job['id']} ended with exit code {job['return_code']}: skipped")
-        message = f"{describe_end(job)} ({page})"
-        quoted = last_lines(stderr)
-        if quoted:
-            message += f"\nThe last lines of stderr:\n{quoted}"
-        if outcome.get("kind") == "rejected":
-            raise AirflowFailException(message)
-        raise AirflowException(message)
-
-
-    def describe_end(job: Job) -> str:
-        """One sentence without a full stop."""
-        outcome = job["outcome"] or {}
-        who = f"Job {job['id']} on {job['target_server']}"
-        why = f": {outcome['message']}" if outcome.get("message") else ""
-        kind = outcome.get("kind")
-        if kind == "exit":
-            return f"{who} failed with return code {job['return_code']}"
-        if kind == "signal":
-            return f"{who} was ended by signal {outcome['signal']} (return code {job['return_code']})"
-        if kind == "rejected":
-            return f"{who} was rejected by the agent{why}"
-        if job["state"] == "timed_out":
-            return f"{who} ran longer than its timeout of {job['timeout_seconds']} s and was ended"
-        if job["state"] == "canceled":
-            return f"{who} was canceled by {job['canceled_by'] or 'somebody'}"
-        if job["state"] == "expired":
-            return f"{who} was not started within {job['start_deadline_seconds']} s{why}"
-        if job["state"] == "lost":
-            return f"{who} is lost, what became of it is not known ({kind}){why}"
-        return f"{who} is {job['state']} ({kind}){why}"
-
-
-    def last_lines(text: str) -> str:
-        return "\n".join(text.rstrip().splitlines()[-QUOTED_LINES:])
-
-
-    # output: A job's output as lines of a task's log, by offset, so that no byte is left out.
-    #
-    # ``printed`` only counts bytes whose lines have been written. Whoever goes on from there (the worker after the
-    # triggerer, a triggerer after another one's death) leaves out nothing; what it may write twice stands under a line that
-    # names the byte it starts at.
-
-
-    STREAMS = ("stdout", "stderr")
-    #: What is asked for at once.
-    CHUNK_BYTES = 262_144
-    #: A line longer than this is written in pieces.
-    LINE_BYTES = 16_384
-
-
-    class StreamLog:
-        """One stream on its way into a log. :param write: takes one line"""
-
-        def __init__(self, stream: str, printed: int, write: Callable[[str], None]) -> None:
-            self.stream = stream
-            #: Bytes before this one are in the log.
-            self.printed = printed
-            #: The next byte to ask for.
-            self.offset = printed
-            self._rest = b""
-            self._begun = False
-            self._write = write
-
-        def feed(self, got: OutputRange) -> None:
-            if got.offset > self.offset:
-                self._write_rest()
-                self._write(f"[{self.stream}] bytes {self.offset} to {got.offset - 1} are no longer to be had")
-                self.printed = got.offset
-            self.offset = got.next
-            if got.data and not self._begun:
-                self._begun = True
-                self._write(f"[{self.stream}] from byte {self.printed}:")
-            *lines, self._rest = (self._rest + got.data).split(b"\n")
-            for line in lines:
-                self._write_line(line)
-                self.printed += len(line) + 1
-            while len(self._rest) > LINE_BYTES:
-                piece = whole_characters(self._rest[:LINE_BYTES])
-                self._write_line(piece)
-                self.printed += len(piece)
-                self._rest = self._rest[len(piece) :]
-
-        def end(self) -> None:
-            """Writes a last line that no newline ends."""
-            self._write_rest()
-
-        def _write_rest(self) -> None:
-            if self._rest:
-                self._write_line(self._rest)
-                self.printed += len(self._rest)
-                self._rest = b""
-
-        def _write_line(self, line: bytes) -> None:
-            while len(line) > LINE_BYTES:
-                piece = whole_characters(line[:LINE_BYTES])
-                self._write_line(piece)
-                line = line[len(piece) :]
-            self._write(f"[{self.stream}] {line.decode('utf-8', 'replace').rstrip()}")
-
-
-    class OutputLog:
-        """Both streams of one job."""
-
-        def __init__(self, write: Callable[[str], None], printed: dict[str, int] | None = None) -> None:
-            self.streams = [StreamLog(name, (printed or {}).get(name, 0), write) for name in STREAMS]
-
-        @property
-        def printed(self) -> dict[str, int]:
-            """What another one needs to go on from here."""
-            return {stream.stream: stream.printed for stream in self.streams}
-
-        def catch_up(self, client: GatewayClient, job_id: str) -> None:
-            """
-            Writes what is there by now.
-
-            :raises GatewayError: if the output cannot be read now
-            """
-            for stream in self.streams:
-                while True:
-                    got = client.output(job_id, stream.stream, stream.offset, CHUNK_BYTES)
-                    stream.feed(got)
-                    if got.complete or len(got.data) < CHUNK_BYTES:
-                        break
-
-        def end(self) -> None:
-            for stream in self.streams:
-                stream.end()
-
-
-    def whole_characters(data: bytes) -> bytes:
-        """Without a character at the end that is not all there; bytes that can be no character stay."""
-        for back in range(1, min(3, len(data) - 1) + 1):
-            byte = data[-back]
-            if byte & 0xC0 == 0x80:
-                continue
-            length = 1 if byte > 0xF4 else 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
-            return data[:-back] if length > back else data
-        return data
-
-
-    def read_result_output(client: GatewayClient, job: Job) -> dict[str, Any]:
-        """
-        The first bytes of each stream for a task's result; what was kept with the job where its host cannot be asked.
-        """
-        output: dict[str, Any] = {}
-        for stream in STREAMS:
-            size = job[f"{stream}_bytes"]
-            try:
-                data = client.output(job["id"], stream, 0, RESULT_BYTES).data
-                cut = len(data) == RESULT_BYTES if size is None else size > len(data)
-            except GatewayError:
-                data = (job.get(stream) or job.get(f"{stream}_tail") or "").encode()
-                cut = size is not None and size > len(data)
-            output[stream] = data.decode("utf-8", "replace")
-            output[f"{stream}_truncated"] = cut
-        return output
 
 
     # task_state: What Airflow says of its own tasks and triggerers, asked from outside a task's run.
@@ -1170,10 +1406,11 @@ else:
         return contextvars.Context().run(loop.create_task, work)
 
 
-    # reconcile: Cancels jobs whose tasks are over: the kills that reach no hook of Airflow's, such as one while no triggerer is up.
+    # reconcile: Cancels jobs and batches whose tasks are over: the kills that reach no hook of Airflow's, such as one while no triggerer
+    # is up.
     #
-    # Runs in a triggerer while tasks wait there. It acts only on what Airflow says twice, a minute apart, and only on jobs
-    # that a task was to wait for: what Airflow does not know, or does not answer, is left alone.
+    # Runs in a triggerer while tasks wait there. It acts only on what Airflow says twice, a minute apart, and only on what a
+    # task was to wait for: what Airflow does not know, or does not answer, is left alone.
 
 
     reconcile_log = logging.getLogger(__name__)
@@ -1191,7 +1428,7 @@ else:
             self._client = client
             self._wanted_at = 0.0
             self._task: asyncio.Task[None] | None = None
-            #: Since when a job's task has been seen to be over.
+            #: Since when the task of a job or a batch has been seen to be over.
             self._over_since: dict[str, float] = {}
 
         def keep_going(self) -> None:
@@ -1211,12 +1448,13 @@ else:
                     reconcile_log.warning("Which jobs' tasks are over cannot be told: %s", error)
 
         async def round(self) -> None:
-            over = {job["id"]: job for job in await self._jobs_of_finished_tasks()}
+            """What is said of jobs here goes for batches, too: to Airflow they are the same."""
+            over = [job["id"] for job in await self._jobs_of_finished_tasks()]
             now = time.monotonic()
             self._over_since = {job_id: self._over_since.get(job_id, now) for job_id in over}
             for job_id, since in self._over_since.items():
                 if now - since >= ROUND_SECONDS * 0.9:
-                    await self._cancel(over[job_id])
+                    await self._cancel(job_id)
 
         async def _jobs_of_finished_tasks(self) -> list[Job]:
             runs: dict[tuple[str, str], list[Job]] = {}
@@ -1231,22 +1469,28 @@ else:
             return finished
 
         async def _awaited_jobs(self) -> list[Job]:
-            labels = {INSTANCE_LABEL: self._client.address.instance, AWAITED_LABEL: "true"}
-            jobs: list[Job] = []
+            instance = {INSTANCE_LABEL: self._client.address.instance}
+            jobs = partial(list_jobs, {**instance, AWAITED_LABEL: "true"}, states=RUNNING_STATES)
+            batches = partial(list_batches, {**instance, AWAITED_LABEL: AWAITED_BATCH}, states=BATCH_AT_WORK)
+            return [*await self._all(jobs), *await self._all(batches)]
+
+        async def _all(self, page_of: Callable[..., Call]) -> list[Job]:
+            items: list[Job] = []
             page_token = None
             while True:
-                page = await self._client.send(list_jobs(labels, states=RUNNING_STATES, page_token=page_token))
-                jobs.extend(page["items"])
+                page = await self._client.send(page_of(page_token=page_token))
+                items.extend(page["items"])
                 page_token = page["next_page_token"]
                 if page_token is None:
-                    return jobs
+                    return items
 
-        async def _cancel(self, job: Job) -> None:
-            reconcile_log.warning("Job %s runs on though its Airflow task is over: canceling it", job["id"])
+        async def _cancel(self, job_id: str) -> None:
+            cancel = cancel_batch if job_id.startswith(BATCH_ID_PREFIX) else cancel_job
+            reconcile_log.warning("%s runs on though its Airflow task is over: canceling it", job_id)
             try:
-                await self._client.send(cancel_job(job["id"], "The Airflow task is over"))
+                await self._client.send(cancel(job_id, "The Airflow task is over"))
             except GatewayError as error:
-                if error.code != "job_is_over":
+                if error.code not in TOO_LATE:
                     raise
 
 
@@ -1314,26 +1558,948 @@ else:
         return share.gateways[address]
 
 
-    # trigger: The trigger: waits in a triggerer for the end of one job, writes its output into the task's log meanwhile, and cancels
-    # the job if the task is killed.
+    # waiting_trigger: What all triggers do: wait for one thing of a gateway until it is over or their deadline is there, and cancel it if the
+    # task is killed.
     #
-    # Its arguments are kept in Airflow's database and shown: no key is among them. It fires exactly one event, small, which
-    # names the job; whoever resumes reads the job anew.
+    # Their arguments are kept in Airflow's database and shown: no key is among them. They fire exactly one event, small,
+    # which names what is waited for; whoever resumes reads it anew.
 
 
-    #: Each trigger also asks for its own job so often, in seconds.
+    #: Each trigger asks for its own job or batch at least so often, in seconds.
     ASK_SECONDS = 60.0
-    #: Pauses between two looks at a job's output, in seconds.
-    FIRST_LOOK_SECONDS = 5.0
-    LONGEST_LOOK_SECONDS = 30.0
-    #: What is said while a job cannot be reached is said again after so long, in seconds.
+    #: What is said while a host or the gateway cannot be reached is said again after so long, in seconds.
     REMIND_SECONDS = 600.0
 
     #: Keeps cancels that outlive their trigger from being collected.
     CANCELS: set[asyncio.Task[Any]] = set()
 
 
-    class AgentJobTrigger(BaseTrigger):
+    class WaitingTrigger(BaseTrigger):
+        """
+        What the others share.
+
+        :param what: what is waited for, as messages name it
+        :param agent_conn_id: the connection that names the gateway
+        :param deadline: when to give up, in seconds since 1970: another host may go on with this trigger
+        :param deadline_reason: what the deadline is, for people
+        :param cancel_on_kill: whether it is canceled when the task is killed
+        """
+
+        def __init__(
+            self, what: str, agent_conn_id: str, deadline: float | None, deadline_reason: str, cancel_on_kill: bool
+        ) -> None:
+            super().__init__()  # type: ignore[no-untyped-call]
+            self.agent_conn_id = agent_conn_id
+            self.deadline = deadline
+            self.deadline_reason = deadline_reason
+            self.cancel_on_kill = cancel_on_kill
+            self._what = what
+            self._gateway: Gateway | None = None
+            #: Set before the event: what ends the trigger from there on is no kill.
+            self._fired = False
+            self._told: tuple[str, float] = ("", 0.0)
+
+        async def on_kill(self) -> None:
+            """Airflow 3.3 and later."""
+            await self._cancel_if_killed()
+
+        async def cleanup(self) -> None:
+            """Runs at every end; up to Airflow 3.2 it is the only word of a kill."""
+            if not TRIGGERS_HEAR_OF_KILLS:
+                await self._cancel_if_killed()
+
+        async def _ask(self, gateway: Gateway, seconds: float) -> dict[str, Any] | None:
+            """
+            Waits for so long at most.
+
+            :returns: what to fire once it is over
+            :raises JobUnknown: if the gateway does not know it
+            """
+            raise NotImplementedError
+
+        def _cancel_call(self, reason: str) -> Call:
+            raise NotImplementedError
+
+        async def _end_or_deadline(self) -> dict[str, Any]:
+            while True:
+                rest = ASK_SECONDS if self.deadline is None else self.deadline - time.time()
+                if rest <= 0:
+                    return {"status": "timeout", "reason": self.deadline_reason}
+                try:
+                    self._gateway = gateway = await find_gateway(self.agent_conn_id)
+                    gateway.reconciler.keep_going()
+                    event = await self._ask(gateway, min(rest, ASK_SECONDS))
+                except JobUnknown as error:
+                    return {"status": "unknown", "reason": str(error)}
+                except AirflowException as error:
+                    # Neither a gateway that is away nor a connection that somebody edits ends it.
+                    self._tell(f"{error}; {self._what} runs on, and is waited for")
+                    await asyncio.sleep(min(5.0, max(rest, 0)))
+                    continue
+                if event is not None:
+                    return event
+
+        async def _cancel_if_killed(self) -> None:
+            if self._fired or not self.cancel_on_kill or self._gateway is None:
+                return
+            # Airflow gives this a second: the work goes on without it, and is kept from being collected.
+            work = start_apart(self._cancel_unless_waiting(self._gateway))
+            CANCELS.add(work)
+            work.add_done_callback(CANCELS.discard)
+            await asyncio.shield(work)
+
+        async def _cancel_unless_waiting(self, gateway: Gateway) -> None:
+            try:
+                if self.task_instance is None or await is_still_deferred(self.task_instance, self.trigger_id):
+                    return
+                await gateway.client.send(self._cancel_call("The Airflow task was ended"))
+            except GatewayUnavailable as error:
+                self.log.warning("%s could not be canceled: %s", self._what, error)
+            except GatewayError as error:
+                if error.code not in TOO_LATE:
+                    self.log.warning("%s could not be canceled: %s", self._what, error)
+            except Exception:
+                # Not known to be killed: it is left alone.
+                self.log.warning("Whether %s is still waited for cannot be told", self._what, exc_info=True)
+
+        def _say(self, line: str) -> None:
+            self.log.info("%s", line)
+
+        def _tell(self, line: str) -> None:
+            """The same thing only now and then."""
+            told, at = self._told
+            if line != told or time.monotonic() - at > REMIND_SECONDS:
+                self._told = (line, time.monotonic())
+                self.log.warning("%s", line)
+
+
+    # batch_trigger: The trigger of one batch: one held request for all of its hosts, and a line about how it goes now and then.
+
+
+    #: Between two lines about a batch, in seconds: the first, and what that grows to.
+    FIRST_LINE_SECONDS = 30.0
+    LONGEST_LINE_SECONDS = 600.0
+
+
+    class AgentBatchTrigger(WaitingTrigger):
+        """
+        Fires ``{"status": ..., "batch_id": ...}``: ``over``, with ``state``, ``counts`` and ``failed_hosts``; ``timeout``,
+        with ``reason``; or ``unknown``.
+
+        :param batch_id: the gateway's id of the batch
+        :param agent_conn_id: the connection that names the gateway
+        :param deadline: when to give up, in seconds since 1970: another host may go on with this trigger
+        :param deadline_reason: what the deadline is, for people
+        :param cancel_on_kill: whether the batch is canceled when the task is killed
+        """
+
+        def __init__(
+            self,
+            batch_id: str,
+            agent_conn_id: str,
+            deadline: float | None = None,
+            deadline_reason: str = "",
+            cancel_on_kill: bool = False,
+        ) -> None:
+            super().__init__(f"Batch {batch_id}", agent_conn_id, deadline, deadline_reason, cancel_on_kill)
+            self.batch_id = batch_id
+            self._progress = Progress(self._say)
+
+        def serialize(self) -> tuple[str, dict[str, Any]]:
+            arguments = {
+                "batch_id": self.batch_id,
+                "agent_conn_id": self.agent_conn_id,
+                "deadline": self.deadline,
+                "deadline_reason": self.deadline_reason,
+                "cancel_on_kill": self.cancel_on_kill,
+            }
+            # As for AgentJobTrigger.
+            return "agent_operators.AgentBatchTrigger", arguments
+
+        async def run(self) -> AsyncIterator[TriggerEvent]:
+            event = await self._end_or_deadline()
+            self._fired = True
+            yield TriggerEvent({**event, "batch_id": self.batch_id})
+
+        async def _ask(self, gateway: Gateway, seconds: float) -> dict[str, Any] | None:
+            try:
+                batch: Batch = await gateway.client.send(read_batch(self.batch_id, wait=max(1, round(seconds))))
+            except GatewayError as error:
+                if error.status == 404:
+                    raise JobUnknown(str(error)) from error
+                raise
+            if batch["state"] not in BATCH_OVER:
+                self._progress.tell(batch)
+                return None
+            groups = []
+            if batch["state"] != "succeeded":
+                groups = (await gateway.client.send(read_batch_output(self.batch_id)))["items"]
+            return {
+                "status": "over",
+                "state": batch["state"],
+                "counts": batch["counts"],
+                "failed_hosts": failed_hosts(groups),
+            }
+
+        def _cancel_call(self, reason: str) -> Call:
+            return cancel_batch(self.batch_id, reason)
+
+
+    class Progress:
+        """Lines about how a batch goes, ever further apart. :param write: takes one line"""
+
+        def __init__(self, write: Callable[[str], None]) -> None:
+            self._write = write
+            self._line = ""
+            self._next_at = 0.0
+            self._pause = FIRST_LINE_SECONDS
+
+        def tell(self, batch: Batch) -> None:
+            line = describe_batch(batch)
+            now = time.monotonic()
+            if line == self._line or now < self._next_at:
+                return
+            self._write(line)
+            self._line, self._next_at = line, now + self._pause
+            self._pause = min(self._pause * 2, LONGEST_LINE_SECONDS)
+
+
+    # links: The link from a task to its job.
+
+
+    #: The XComs that a task pushes right after its submit, before it waits.
+    JOB_ID_XCOM = "agent_job_id"
+    JOB_URL_XCOM = "agent_job_url"
+    BATCH_ID_XCOM = "agent_batch_id"
+    #: Pushed at the end of a batch, however that went.
+    BATCH_RESULT_XCOM = "agent_batch_result"
+
+
+    class AgentJobLink(BaseOperatorLink):
+        name = "Agent job"
+
+        @property
+        def xcom_key(self) -> str:
+            """Airflow 3 reads the address there itself, also while the task runs."""
+            return JOB_URL_XCOM
+
+        def get_link(self, operator: Any, *, ti_key: Any) -> str:
+            return XCom.get_value(key=JOB_URL_XCOM, ti_key=ti_key) or ""
+
+
+    # work_task: What all tasks have in common that are about something at a gateway, a job or a batch ("work"): they wait for it in the
+    # worker or in the triggerer, find it again however they are called, and cancel it if they should.
+
+
+    Work = dict[str, Any]
+
+    #: How long a gateway that is away is asked for the end of work, or told of a cancel, in seconds.
+    READ_PATIENCE_SECONDS = 300.0
+    CANCEL_PATIENCE_SECONDS = 20.0
+    #: Between two looks for a triggerer that is alive, in seconds.
+    LOOK_AGAIN_SECONDS = 15.0
+    #: Airflow ends a deferral itself so long after the trigger should have, in seconds.
+    BACKSTOP_SECONDS = 60.0
+
+
+    class WorkTask:
+        """Beside an Airflow operator: what it does with its work. One for each time that Airflow calls the task."""
+
+        #: ``job`` or ``batch``: how messages name it, and what ``_id`` follows in an event.
+        kind = ""
+        #: The XCom that names it.
+        id_xcom = ""
+
+        def __init__(self, task: Any, context: Any, *, deferrable: bool | None) -> None:
+            self.task = task
+            self.context = context
+            self.hook = AgentHook(task.agent_conn_id)
+            self.log = task.log
+            self.killed = False
+            self._deferrable = deferrable
+            self._said_trouble = False
+
+        def is_over(self, work: Work) -> bool:
+            raise NotImplementedError
+
+        def path(self, work_id: str) -> str:
+            raise NotImplementedError
+
+        def read_call(self, work_id: str) -> Call:
+            raise NotImplementedError
+
+        def cancel_call(self, work_id: str, reason: str) -> Call:
+            raise NotImplementedError
+
+        def active(self, client: GatewayClient, labels: dict[str, str]) -> list[str]:
+            """The ids of what may still be at work of what has these labels, the newest first."""
+            raise NotImplementedError
+
+        def trigger(self, work: Work, deadline: float | None, reason: str, *, cancel_on_kill: bool) -> BaseTrigger:
+            raise NotImplementedError
+
+        def wait_here(self, client: GatewayClient, work: Work, until: float) -> Work:
+            """
+            :param until: when to stop waiting, in seconds since 1970
+            :raises AirflowException: if the task was killed meanwhile
+            """
+            raise NotImplementedError
+
+        def take_up(self, event: dict[str, Any]) -> None:
+            """Goes on where the trigger of this event has left off."""
+
+        @contextmanager
+        def client(self) -> Iterator[GatewayClient]:
+            with self.hook.get_conn() as client:
+                yield client
+
+        def note(self, work: Work) -> None:
+            """Pushes what others find it by. Before any wait: the task may be killed in it."""
+            ti = self.context["ti"]
+            ti.xcom_push(key=self.id_xcom, value=work["id"])
+            ti.xcom_push(key=JOB_URL_XCOM, value=self.page(work["id"]))
+
+        def noted(self) -> str | None:
+            """What this task has noted in this try."""
+            ti = self.context["ti"]
+            work_id: str | None = ti.xcom_pull(task_ids=ti.task_id, key=self.id_xcom, map_indexes=ti.map_index)
+            return work_id
+
+        def own_event(self, event: dict[str, Any] | None) -> dict[str, Any]:
+            """
+            The trigger's event if it is about the work of this try, else only which that is. A clear can bring the event
+            of the old try's trigger to the new one: a database like SQLite gives the ids of triggers out again.
+            """
+            event = event or {}
+            id_name = f"{self.kind}_id"
+            own = self.noted() or event.get(id_name)
+            if own == event.get(id_name):
+                return event
+            self.log.info("An event of %s %s, of an earlier try, is left out", self.kind, event.get(id_name))
+            return {id_name: own}
+
+        def page(self, work_id: str) -> str:
+            return f"{self.hook.address.url}{self.path(work_id)}"
+
+        def wait(
+            self,
+            client: GatewayClient,
+            work: Work,
+            deadline: float | None,
+            reason: str,
+            *,
+            cancel_on_kill: bool,
+            worker_seconds: float = 0,
+        ) -> Work:
+            """
+            Waits in the worker for so long and then in the triggerer, if it may: then it does not return. While no
+            triggerer is alive it goes on here, and looks for one again: what held them up for a moment must not cost a
+            worker for days.
+
+            :param deadline: when to give up, in seconds since 1970
+            :returns: what was waited for; it is over unless the deadline is
+            """
+            until = time.time() + worker_seconds if self.deferrable else float("inf")
+            limit = float("inf") if deadline is None else deadline
+            while not self.is_over(work):
+                work = self.wait_here(client, work, min(until, limit))
+                if self.is_over(work) or time.time() >= limit:
+                    break
+                if self.waits_in_triggerer():
+                    self.defer(work, deadline, reason, cancel_on_kill=cancel_on_kill)
+                until = time.time() + LOOK_AGAIN_SECONDS
+            return work
+
+        @property
+        def deferrable(self) -> bool:
+            """As the task says, else as the connection does."""
+            return self.hook.address.deferrable if self._deferrable is None else self._deferrable
+
+        def waits_in_triggerer(self) -> bool:
+            """Says so in the log, once, where it cannot, though it should."""
+            trouble = triggerer_trouble() if self.deferrable else None
+            if trouble and not self._said_trouble:
+                self._said_trouble = True
+                self.log.warning("%s: this task waits in its worker until there is one", trouble)
+            return self.deferrable and trouble is None
+
+        def defer(self, work: Work, deadline: float | None, reason: str, *, cancel_on_kill: bool) -> None:
+            """Does not return."""
+            backstop = None if deadline is None else max(deadline - time.time(), 0) + BACKSTOP_SECONDS
+            self.task.defer(
+                trigger=self.trigger(work, deadline, reason, cancel_on_kill=cancel_on_kill),
+                method_name="execute_complete",
+                timeout=None if backstop is None else timedelta(seconds=backstop),
+            )
+
+        def read(self, client: GatewayClient, work_id: str) -> Work:
+            """:raises AirflowException: if the gateway knows none of this id"""
+            try:
+                work: Work = patiently(lambda: client.send(self.read_call(work_id)), READ_PATIENCE_SECONDS, self.tell)
+            except GatewayError as error:
+                if error.status == 404:
+                    raise AirflowException(
+                        f"The gateway at {self.hook.address.url} knows no {self.kind} {work_id}, or its key may not see it"
+                    ) from error
+                raise
+            return work
+
+        def cancel(self, work_id: str, reason: str) -> None:
+            """
+            Never raises: it runs while something else goes wrong. With a client of its own, because a signal may have
+            interrupted the one in use.
+            """
+            name = f"{self.kind} {work_id}"
+            try:
+                with self.client() as client:
+                    call = self.cancel_call(work_id, reason)
+                    patiently(lambda: client.send(call), CANCEL_PATIENCE_SECONDS, self.tell)
+                self.log.info("Asked the gateway to cancel %s: %s", name, reason)
+            except GatewayError as error:
+                if error.code not in TOO_LATE:
+                    self.log.warning("The gateway does not cancel %s: %s", name, error)
+            except Exception:
+                self.log.warning("The gateway could not be asked to cancel %s", name, exc_info=True)
+
+        def tell(self, line: str) -> None:
+            self.log.warning("%s", line)
+
+        def _say(self, line: str) -> None:
+            self.log.info("%s", line)
+
+
+    def time_left_of_task(task: Any, context: Any) -> float | None:
+        """Seconds until the task's ``execution_timeout``, which Airflow 3 does not keep while a task is deferred."""
+        if task.execution_timeout is None:
+            return None
+        started: datetime = context["ti"].start_date or datetime.now(timezone.utc)
+        return float((started + task.execution_timeout - datetime.now(timezone.utc)).total_seconds())
+
+
+    # batch_task: What an operator does with its batch: waits for it, says how it goes, and says what hosts said at its end.
+
+
+    class BatchTask(WorkTask):
+        kind = "batch"
+        id_xcom = BATCH_ID_XCOM
+
+        def __init__(self, task: Any, context: Any, *, deferrable: bool | None) -> None:
+            super().__init__(task, context, deferrable=deferrable)
+            self._progress = Progress(self._say)
+
+        def is_over(self, work: Batch) -> bool:
+            return work["state"] in BATCH_OVER
+
+        def path(self, work_id: str) -> str:
+            return batch_path(work_id)
+
+        def read_call(self, work_id: str) -> Call:
+            return read_batch(work_id)
+
+        def cancel_call(self, work_id: str, reason: str) -> Call:
+            return cancel_batch(work_id, reason)
+
+        def active(self, client: GatewayClient, labels: dict[str, str]) -> list[str]:
+            return [batch["id"] for batch in all_batches(client, labels) if not self.is_over(batch)]
+
+        def trigger(self, work: Batch, deadline: float | None, reason: str, *, cancel_on_kill: bool) -> AgentBatchTrigger:
+            return AgentBatchTrigger(
+                batch_id=work["id"],
+                agent_conn_id=self.task.agent_conn_id,
+                deadline=deadline,
+                deadline_reason=reason,
+                cancel_on_kill=cancel_on_kill,
+            )
+
+        def wait_here(self, client: GatewayClient, work: Batch, until: float) -> Batch:
+            """See ``WorkTask``. One held request at a time."""
+            pauses = growing_pauses()
+            while not self.is_over(work) and not self.killed:
+                rest = min(float(LONGEST_HOLD), until - time.time())
+                if rest <= 0:
+                    break
+                try:
+                    work = client.send(read_batch(work["id"], wait=max(1, round(rest))))
+                    pauses = growing_pauses()
+                except GatewayUnavailable as error:
+                    self.tell(f"{error}; the batch runs on, and is waited for")
+                    time.sleep(min(max(next(pauses), error.retry_after), max(rest, 1.0)))
+                    continue
+                if not self.is_over(work):
+                    self._progress.tell(work)
+            if self.killed:
+                # As for a job.
+                raise AirflowException(f"The task was killed while it waited for batch {work['id']}")
+            return work
+
+        def conclude(self, client: GatewayClient, batch: Batch, retried: Collection[str]) -> dict[str, Any]:
+            """
+            The task's result, which is also pushed as an XCom of its own: a task that fails returns none.
+
+            :param retried: see ``start_or_attach_batch``
+            :raises AirflowFailException: if hosts are left that no retry is for
+            :raises AirflowException: if the batch did not succeed
+            """
+            groups = self._output(client, batch)
+            self.log.info("%s", describe_batch(batch))
+            for line in output_lines(groups):
+                self.log.info("%s", line)
+            result = batch_result(batch, groups)
+            self.context["ti"].xcom_push(key=BATCH_RESULT_XCOM, value=result)
+            if batch["state"] != "succeeded":
+                raise AirflowException(explain_failure(batch, groups, self.page(batch["id"])))
+            left_out = self._left_out(client, batch, retried)
+            if left_out:
+                raise AirflowFailException(f"Batch {batch['id']} succeeded, but {'; '.join(left_out)}")
+            return result
+
+        def _output(self, client: GatewayClient, batch: Batch) -> list[Group]:
+            ask = partial(client.send, read_batch_output(batch["id"]))
+            groups: list[Group] = patiently(ask, READ_PATIENCE_SECONDS, self.tell)["items"]
+            return groups
+
+        def _left_out(self, client: GatewayClient, batch: Batch, retried: Collection[str]) -> list[str]:
+            """What earlier batches ended with that no retry was for, such as hosts of which nothing is known."""
+            left_out: list[str] = []
+            while batch["retry_of"]:
+                ask = partial(client.send, read_batch(batch["retry_of"]))
+                try:
+                    before: Batch = patiently(ask, READ_PATIENCE_SECONDS, self.tell)
+                except GatewayError as error:
+                    if error.status != 404:
+                        raise
+                    break
+                if before["total"] - before["counts"]["succeeded"] > batch["total"]:
+                    left_out += [
+                        f"{group['hosts']}, {group['state']} in {before['id']}, was not run again"
+                        for group in self._output(client, before)
+                        if group["state"] not in ("succeeded", *retried)
+                    ]
+                batch = before
+            return left_out
+
+
+    # work_operator: What all operators that start something do: submit or attach, wait, conclude; and end it however the task is ended.
+    #
+    # Only this class defines what Airflow calls (``execute`` and the rest): on 2.11 an ``execute`` that calls that of its
+    # base class is taken for a call from outside a task.
+
+
+    class AgentWorkOperator(BaseOperator):
+        """What the others share. Not for DAGs."""
+
+        operator_extra_links = (AgentJobLink(),)
+        ui_color = "#e3ecf7"
+
+        #: How long the task waits in its worker before it defers, in seconds.
+        worker_seconds = 0.0
+
+        def __init__(self, *, agent_conn_id: str, deferrable: bool | None, **kwargs: Any) -> None:
+            super().__init__(**kwargs)
+            self.agent_conn_id = agent_conn_id
+            self.deferrable = deferrable
+            self.fire_and_forget = False
+            self._work_task: Any = None
+            self._work_id: str | None = None
+
+        def execute(self, context: Any) -> dict[str, Any]:
+            at = self._at_work(context)
+            identity = identify(context, at.hook.address.instance)
+            with at.client() as client:
+                try:
+                    work = self._start(client, identity)
+                except GatewayError as error:
+                    if error.status in (400, 413, 422):
+                        # It would be refused again.
+                        raise AirflowFailException(str(error)) from error
+                    raise
+                self._work_id = work["id"]
+                at.note(work)
+                self._stop_if_killed(at, work["id"])
+                if self.fire_and_forget:
+                    return {f"{at.kind}_id": work["id"], "status": "submitted"}
+                return self._wait_and_conclude(at, client, work, self.worker_seconds)
+
+        def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
+            """Called by Airflow with the trigger's event."""
+            at = self._at_work(context)
+            event = at.own_event(event)
+            work_id = event.get(f"{at.kind}_id") or self._find_work(at)
+            if not work_id:
+                raise AirflowException(f"The {at.kind} that this task waited for cannot be found")
+            self._work_id = work_id
+            if event.get("status") == "timeout":
+                self._give_up(at, work_id, event.get("reason") or "its time was over")
+            at.take_up(event)
+            with at.client() as client:
+                return self._wait_and_conclude(at, client, at.read(client, work_id), 0)
+
+        def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
+            """Airflow's own end of a deferral comes with nothing but an error."""
+            if next_method == "__fail__":
+                at = self._at_work(context)
+                error = str((next_kwargs or {}).get("error", ""))
+                ti = context["ti"]
+                # Where a try is left, it attaches to the work, which has done nothing wrong.
+                if "timeout" in error.lower() or ti.try_number > ti.max_tries:
+                    work_id = self._find_work(at)
+                    if work_id:
+                        at.cancel(work_id, f"The Airflow task was ended: {error}")
+            return super().resume_execution(next_method, next_kwargs, context)
+
+        def pre_execute(self, context: Any) -> None:
+            """Runs before everything else, so that ``on_kill`` knows whose work to look for."""
+            super().pre_execute(context)
+            self._at_work(context)
+
+        def on_kill(self) -> None:
+            at = self._work_task
+            if at is None:
+                return
+            at.killed = True
+            # On Airflow 3 this runs in a signal handler, where nothing may be asked of Airflow: the task's own code goes on
+            # after it, and sees that it was killed.
+            if self.fire_and_forget or (AIRFLOW_3 and not at.hook.knows_address):
+                return
+            work_id = self._work_id or self._find_work(at)
+            if work_id:
+                at.cancel(work_id, "The Airflow task was killed")
+
+        def _begin(self, context: Any) -> WorkTask:
+            raise NotImplementedError
+
+        def _start(self, client: GatewayClient, identity: TaskIdentity) -> Work:
+            """Submits, or attaches to what there is."""
+            raise NotImplementedError
+
+        def _conclude(self, at: Any, client: GatewayClient, work: Work) -> dict[str, Any]:
+            """:param at: what ``_begin`` has made"""
+            raise NotImplementedError
+
+        def _limits(self) -> list[tuple[float, str]]:
+            """When the task gives up of its own, in seconds from now, and what to say then."""
+            return []
+
+        def _at_work(self, context: Any) -> WorkTask:
+            if self._work_task is None or self._work_task.context is not context:
+                self._work_task = self._begin(context)
+            at: WorkTask = self._work_task
+            return at
+
+        def _wait_and_conclude(
+            self, at: WorkTask, client: GatewayClient, work: Work, worker_seconds: float
+        ) -> dict[str, Any]:
+            deadline, reason = self._deadline(at.context)
+            work = at.wait(client, work, deadline, reason, cancel_on_kill=True, worker_seconds=worker_seconds)
+            if not at.is_over(work):
+                self._give_up(at, work["id"], reason)
+            return self._conclude(at, client, work)
+
+        def _deadline(self, context: Any) -> tuple[float | None, str]:
+            """When the task gives up, in seconds since 1970, and what to say then."""
+            limits = self._limits()
+            left = time_left_of_task(self, context)
+            if left is not None:
+                limits.append((left, f"the task's execution_timeout of {self.execution_timeout} has passed"))
+            if not limits:
+                return None, ""
+            seconds, reason = min(limits)
+            return time.time() + seconds, reason
+
+        def _give_up(self, at: WorkTask, work_id: str, reason: str) -> None:
+            """:raises AirflowException: always"""
+            at.cancel(work_id, f"The Airflow task gave up: {reason}")
+            raise AirflowException(f"{at.kind.capitalize()} {work_id} was canceled: {reason} ({at.page(work_id)})")
+
+        def _stop_if_killed(self, at: WorkTask, work_id: str) -> None:
+            """Airflow 3 goes on after ``on_kill``, which may have come before there was anything to cancel."""
+            if not at.killed:
+                return
+            if not self.fire_and_forget:
+                at.cancel(work_id, "The Airflow task was killed")
+            raise AirflowException(f"The task was killed while it submitted {at.kind} {work_id}")
+
+        def _find_work(self, at: WorkTask) -> str | None:
+            """By the XCom of this try, else by the labels of its generation: what may still run."""
+            try:
+                noted = at.noted()
+                if noted:
+                    return str(noted)
+                identity = identify(at.context, at.hook.address.instance)
+                with at.client() as client:
+                    active = at.active(client, {TASK_LABEL: identity.key, GENERATION_LABEL: identity.generation})
+                return active[0] if active else None
+            except Exception:
+                self.log.warning("The %s of this task cannot be looked for", at.kind, exc_info=True)
+                return None
+
+        def _inform(self, line: str) -> None:
+            self.log.info("%s", line)
+
+
+    # fanout_operator: The operator for many hosts: one task, one batch of the gateway, however many hosts there are.
+
+
+    class AgentFanoutOperator(AgentWorkOperator):
+        """
+        Runs a command on many hosts, so many at once, and waits for all of them without holding a worker. Succeeds if all
+        succeeded. A number of hosts is an int, or a share of all of them such as ``"10%"``.
+
+        :param targets: names of hosts at the gateway or ``host:port``; folded ones will do: ``web[001-120]``, ``db[1,3]``
+        :param selector: instead of targets or besides them: the registered hosts with all of these labels; or ``"all"``
+        :param command: a shell command line
+        :param job_user: the user to run as; None: the agent's own, root by custom
+        :param exclude: as ``targets``: not these
+        :param max_parallel: how many hosts may be at it at once; by default 50
+        :param waves: the size of each wave, the last repeats: ``[1, "10%", "50%"]``. The next one begins when the one
+            before is over, and within the limits
+        :param wave_pause_seconds: between two waves; None: until somebody resumes the batch
+        :param max_failures: when more than so many hosts have ended wrong, nothing new is started
+        :param max_unreachable: when more than so many hosts do not answer, nothing new is started
+        :param on_limit: what happens then: ``stop``, ``pause`` (until somebody resumes it) or ``cancel`` (what runs, too)
+        :param timeout_seconds: how long the command may run on each host; None: without a limit. For the whole there is
+            ``execution_timeout``
+        :param start_deadline_seconds: how long a host that does not answer may keep its turn; by default 600
+        :param env: added to the command's environment
+        :param retry_only_failed: a retry of the task runs the command again only where it has not succeeded, and not where
+            nothing is known of it (``lost``), because it may still run there. A collection of states: just on hosts that
+            stand so. False: on all hosts, as a clear of the task always does
+        :param agent_conn_id: the connection that names the gateway
+        :param deferrable: whether the task leaves its worker; by default as the connection says, else yes
+        """
+
+        template_fields: Sequence[str] = (
+            "targets",
+            "selector",
+            "command",
+            "job_user",
+            "exclude",
+            "max_parallel",
+            "waves",
+            "max_failures",
+            "max_unreachable",
+            "env",
+        )
+
+        def __init__(
+            self,
+            *,
+            targets: str | Sequence[str] | None = None,
+            selector: dict[str, str] | str | None = None,
+            command: str,
+            job_user: str | None = None,
+            exclude: str | Sequence[str] | None = None,
+            max_parallel: int | str | None = None,
+            waves: Sequence[int | str] | None = None,
+            wave_pause_seconds: int | None = 0,
+            max_failures: int | str | None = None,
+            max_unreachable: int | str | None = None,
+            on_limit: str = "stop",
+            timeout_seconds: int | None = 3600,
+            start_deadline_seconds: int | None = None,
+            env: dict[str, str] | None = None,
+            retry_only_failed: bool | Collection[str] = True,
+            agent_conn_id: str = DEFAULT_CONNECTION,
+            deferrable: bool | None = None,
+            **kwargs: Any,
+        ) -> None:
+            super().__init__(agent_conn_id=agent_conn_id, deferrable=deferrable, **kwargs)
+            self.targets = targets
+            self.selector = selector
+            self.command = command
+            self.job_user = job_user
+            self.exclude = exclude
+            self.max_parallel = max_parallel
+            self.waves = waves
+            self.wave_pause_seconds = wave_pause_seconds
+            self.max_failures = max_failures
+            self.max_unreachable = max_unreachable
+            self.on_limit = on_limit
+            self.timeout_seconds = timeout_seconds
+            self.start_deadline_seconds = start_deadline_seconds
+            self.env = env
+            self.retry_only_failed = retry_only_failed
+
+        def _begin(self, context: Any) -> BatchTask:
+            return BatchTask(self, context, deferrable=self.deferrable)
+
+        def _start(self, client: GatewayClient, identity: TaskIdentity) -> Batch:
+            return start_or_attach_batch(client, identity, self._order(), retried=self._retried(), tell=self._inform)
+
+        def _conclude(self, at: Any, client: GatewayClient, work: Batch) -> dict[str, Any]:
+            result: dict[str, Any] = at.conclude(client, work, self._retried())
+            return result
+
+        def _retried(self) -> Collection[str]:
+            if isinstance(self.retry_only_failed, bool):
+                return RETRIED if self.retry_only_failed else ()
+            return self.retry_only_failed
+
+        def _order(self) -> dict[str, Any]:
+            asked: dict[str, Any] = {
+                "targets": names_in(self.targets),
+                "selector": self.selector or None,
+                "exclude": names_in(self.exclude),
+                "max_parallel": counted(self.max_parallel),
+                "waves": [counted(size) for size in self.waves] if self.waves else None,
+                "max_failures": counted(self.max_failures),
+                "max_unreachable": counted(self.max_unreachable),
+                "timeout_seconds": self.timeout_seconds,
+                "start_deadline_seconds": self.start_deadline_seconds,
+                "env": {name: str(value) for name, value in self.env.items()} if self.env else None,
+            }
+            return {
+                "command": self.command,
+                "job_user": self.job_user or None,
+                "on_limit": self.on_limit,
+                "wave_pause_seconds": self.wave_pause_seconds,
+                **{name: value for name, value in asked.items() if value is not None},
+            }
+
+
+    def names_in(names: str | Sequence[str] | None) -> list[str] | None:
+        """One text may hold several names with commas between them; the gateway takes them apart."""
+        if names is None or isinstance(names, str):
+            return [names] if names else None
+        return [str(name) for name in names]
+
+
+    def counted(share: int | str | None) -> int | str | None:
+        """A number that went through a template is one all the same."""
+        return int(share) if isinstance(share, str) and share.strip().isdigit() else share
+
+
+    # output: A job's output as lines of a task's log, by offset, so that no byte is left out.
+    #
+    # ``printed`` only counts bytes whose lines have been written. Whoever goes on from there (the worker after the
+    # triggerer, a triggerer after another one's death) leaves out nothing; what it may write twice stands under a line that
+    # names the byte it starts at.
+
+
+    STREAMS = ("stdout", "stderr")
+    #: What is asked for at once.
+    CHUNK_BYTES = 262_144
+    #: A line longer than this is written in pieces.
+    LINE_BYTES = 16_384
+
+
+    class StreamLog:
+        """One stream on its way into a log. :param write: takes one line"""
+
+        def __init__(self, stream: str, printed: int, write: Callable[[str], None]) -> None:
+            self.stream = stream
+            #: Bytes before this one are in the log.
+            self.printed = printed
+            #: The next byte to ask for.
+            self.offset = printed
+            self._rest = b""
+            self._begun = False
+            self._write = write
+
+        def feed(self, got: OutputRange) -> None:
+            if got.offset > self.offset:
+                self._write_rest()
+                self._write(f"[{self.stream}] bytes {self.offset} to {got.offset - 1} are no longer to be had")
+                self.printed = got.offset
+            self.offset = got.next
+            if got.data and not self._begun:
+                self._begun = True
+                self._write(f"[{self.stream}] from byte {self.printed}:")
+            *lines, self._rest = (self._rest + got.data).split(b"\n")
+            for line in lines:
+                self._write_line(line)
+                self.printed += len(line) + 1
+            while len(self._rest) > LINE_BYTES:
+                piece = whole_characters(self._rest[:LINE_BYTES])
+                self._write_line(piece)
+                self.printed += len(piece)
+                self._rest = self._rest[len(piece) :]
+
+        def end(self) -> None:
+            """Writes a last line that no newline ends."""
+            self._write_rest()
+
+        def _write_rest(self) -> None:
+            if self._rest:
+                self._write_line(self._rest)
+                self.printed += len(self._rest)
+                self._rest = b""
+
+        def _write_line(self, line: bytes) -> None:
+            while len(line) > LINE_BYTES:
+                piece = whole_characters(line[:LINE_BYTES])
+                self._write_line(piece)
+                line = line[len(piece) :]
+            self._write(f"[{self.stream}] {line.decode('utf-8', 'replace').rstrip()}")
+
+
+    class OutputLog:
+        """Both streams of one job."""
+
+        def __init__(self, write: Callable[[str], None], printed: dict[str, int] | None = None) -> None:
+            self.streams = [StreamLog(name, (printed or {}).get(name, 0), write) for name in STREAMS]
+
+        @property
+        def printed(self) -> dict[str, int]:
+            """What another one needs to go on from here."""
+            return {stream.stream: stream.printed for stream in self.streams}
+
+        def catch_up(self, client: GatewayClient, job_id: str) -> None:
+            """
+            Writes what is there by now.
+
+            :raises GatewayError: if the output cannot be read now
+            """
+            for stream in self.streams:
+                while True:
+                    got = client.output(job_id, stream.stream, stream.offset, CHUNK_BYTES)
+                    stream.feed(got)
+                    if got.complete or len(got.data) < CHUNK_BYTES:
+                        break
+
+        def end(self) -> None:
+            for stream in self.streams:
+                stream.end()
+
+
+    def whole_characters(data: bytes) -> bytes:
+        """Without a character at the end that is not all there; bytes that can be no character stay."""
+        for back in range(1, min(3, len(data) - 1) + 1):
+            byte = data[-back]
+            if byte & 0xC0 == 0x80:
+                continue
+            length = 1 if byte > 0xF4 else 4 if byte >= 0xF0 else 3 if byte >= 0xE0 else 2 if byte >= 0xC0 else 1
+            return data[:-back] if length > back else data
+        return data
+
+
+    def read_result_output(client: GatewayClient, job: Job) -> dict[str, Any]:
+        """
+        The first bytes of each stream for a task's result; what was kept with the job where its host cannot be asked.
+        """
+        output: dict[str, Any] = {}
+        for stream in STREAMS:
+            size = job[f"{stream}_bytes"]
+            try:
+                data = client.output(job["id"], stream, 0, RESULT_BYTES).data
+                cut = len(data) == RESULT_BYTES if size is None else size > len(data)
+            except GatewayError:
+                data = (job.get(stream) or job.get(f"{stream}_tail") or "").encode()
+                cut = size is not None and size > len(data)
+            output[stream] = data.decode("utf-8", "replace")
+            output[f"{stream}_truncated"] = cut
+        return output
+
+
+    # trigger: The trigger of one job: writes its output into the task's log while it waits.
+
+
+    #: Pauses between two looks at a job's output, in seconds.
+    FIRST_LOOK_SECONDS = 5.0
+    LONGEST_LOOK_SECONDS = 30.0
+
+
+    class AgentJobTrigger(WaitingTrigger):
         """
         Fires ``{"status": ..., "job_id": ..., "printed": ...}``: ``over``; ``timeout``, with ``reason``; or ``unknown``.
 
@@ -1354,16 +2520,9 @@ else:
             cancel_on_kill: bool = False,
             printed: dict[str, int] | None = None,
         ) -> None:
-            super().__init__()  # type: ignore[no-untyped-call]
+            super().__init__(f"Job {job_id}", agent_conn_id, deadline, deadline_reason, cancel_on_kill)
             self.job_id = job_id
-            self.agent_conn_id = agent_conn_id
-            self.deadline = deadline
-            self.deadline_reason = deadline_reason
-            self.cancel_on_kill = cancel_on_kill
             self.printed = printed
-            self._gateway: Gateway | None = None
-            self._fired = False
-            self._told: tuple[str, float] = ("", 0.0)
 
         def serialize(self) -> tuple[str, dict[str, Any]]:
             arguments = {
@@ -1384,42 +2543,22 @@ else:
                 event = await self._end_or_deadline()
             finally:
                 look.cancel()
-            # Before the event: what ends this trigger from here on is no kill.
             self._fired = True
             yield TriggerEvent({**event, "job_id": self.job_id, "printed": output.printed})
 
-        async def on_kill(self) -> None:
-            """Airflow 3.3 and later."""
-            await self._cancel_if_killed()
+        async def _ask(self, gateway: Gateway, seconds: float) -> dict[str, Any] | None:
+            job = await self._wait(gateway, seconds)
+            if job["state"] in OVER:
+                return {"status": "over", "state": job["state"]}
+            if job["state"] == "unreachable":
+                self._tell(f"{job['target_server']} has not answered since {job['unreachable_since']}; waiting on")
+            return None
 
-        async def cleanup(self) -> None:
-            """Runs at every end; up to Airflow 3.2 it is the only word of a kill."""
-            if not TRIGGERS_HEAR_OF_KILLS:
-                await self._cancel_if_killed()
+        def _cancel_call(self, reason: str) -> Call:
+            return cancel_job(self.job_id, reason)
 
-        async def _end_or_deadline(self) -> dict[str, Any]:
-            while True:
-                rest = ASK_SECONDS if self.deadline is None else self.deadline - time.time()
-                if rest <= 0:
-                    return {"status": "timeout", "reason": self.deadline_reason}
-                try:
-                    job = await self._wait(min(rest, ASK_SECONDS))
-                except JobUnknown as error:
-                    return {"status": "unknown", "reason": str(error)}
-                except AirflowException as error:
-                    # Neither a gateway that is away nor a connection that somebody edits ends a job.
-                    self._tell(f"{error}; the job runs on, and is waited for")
-                    await asyncio.sleep(min(5.0, max(rest, 0)))
-                    continue
-                if job and job["state"] in OVER:
-                    return {"status": "over", "state": job["state"]}
-                if job and job["state"] == "unreachable":
-                    self._tell(f"{job['target_server']} has not answered since {job['unreachable_since']}; waiting on")
-
-        async def _wait(self, seconds: float) -> Job | None:
+        async def _wait(self, gateway: Gateway, seconds: float) -> Job:
             """Together with all others; after so many seconds asks for this job alone."""
-            self._gateway = gateway = await find_gateway(self.agent_conn_id)
-            gateway.reconciler.keep_going()
             over = gateway.waiter.watch(self.job_id)
             try:
                 await asyncio.wait([over], timeout=seconds)
@@ -1459,39 +2598,6 @@ else:
                     grown = grown or bool(got.data)
                     more = not got.complete and len(got.data) >= CHUNK_BYTES
             return grown
-
-        async def _cancel_if_killed(self) -> None:
-            if self._fired or not self.cancel_on_kill or self._gateway is None:
-                return
-            # Airflow gives this a second: the work goes on without it, and is kept from being collected.
-            work = start_apart(self._cancel_unless_waiting(self._gateway))
-            CANCELS.add(work)
-            work.add_done_callback(CANCELS.discard)
-            await asyncio.shield(work)
-
-        async def _cancel_unless_waiting(self, gateway: Gateway) -> None:
-            try:
-                if self.task_instance is None or await is_still_deferred(self.task_instance, self.trigger_id):
-                    return
-                await gateway.client.send(cancel_job(self.job_id, "The Airflow task was ended"))
-            except GatewayUnavailable as error:
-                self.log.warning("Job %s could not be canceled: %s", self.job_id, error)
-            except GatewayError as error:
-                if error.code != "job_is_over":
-                    self.log.warning("Job %s could not be canceled: %s", self.job_id, error)
-            except Exception:
-                # Not known to be killed: the job is left alone.
-                self.log.warning("Whether job %s is still waited for cannot be told", self.job_id, exc_info=True)
-
-        def _say(self, line: str) -> None:
-            self.log.info("%s", line)
-
-        def _tell(self, line: str) -> None:
-            """The same thing only now and then."""
-            told, at = self._told
-            if line != told or time.monotonic() - at > REMIND_SECONDS:
-                self._told = (line, time.monotonic())
-                self.log.warning("%s", line)
 
 
     # worker_wait: Waiting inside a worker: one long-poll at a time, the output written into the task's log in between.
@@ -1549,142 +2655,53 @@ else:
         return output.printed != before
 
 
-    # job_task: What the operators and the sensor have in common: a task that is about one job of a gateway. It waits in the worker or
-    # in the triggerer, writes the output, finds its job again however it is called, and cancels it if it should.
+    # job_task: What the operators and the sensor have in common that are about one job: its output goes into the task's log, and it
+    # may be one that somebody submitted to an agent.
 
 
-    #: How long a gateway that is away is asked for a job's end, or told of a cancel, in seconds.
-    READ_PATIENCE_SECONDS = 300.0
-    CANCEL_PATIENCE_SECONDS = 20.0
-    #: Between two looks for a triggerer that is alive, in seconds.
-    LOOK_AGAIN_SECONDS = 15.0
-    #: Airflow ends a deferral itself so long after the trigger should have, in seconds.
-    BACKSTOP_SECONDS = 60.0
-
-
-    class JobTask:
-        """Beside an Airflow operator: what it does with its job. One for each time that Airflow calls the task."""
+    class JobTask(WorkTask):
+        kind = "job"
+        id_xcom = JOB_ID_XCOM
 
         def __init__(self, task: Any, context: Any, *, deferrable: bool | None) -> None:
-            self.task = task
-            self.context = context
-            self.hook = AgentHook(task.agent_conn_id)
-            self.log = task.log
+            super().__init__(task, context, deferrable=deferrable)
             self.output = OutputLog(self._say)
-            self.killed = False
-            self._deferrable = deferrable
-            self._said_trouble = False
 
-        @contextmanager
-        def client(self) -> Iterator[GatewayClient]:
-            with self.hook.get_conn() as client:
-                yield client
+        def is_over(self, work: Job) -> bool:
+            return is_over(work)
 
-        def note(self, job: Job) -> None:
-            """Pushes what others find the job by. Before any wait: the task may be killed in it."""
-            ti = self.context["ti"]
-            ti.xcom_push(key=JOB_ID_XCOM, value=job["id"])
-            ti.xcom_push(key=JOB_URL_XCOM, value=self.page(job["id"]))
+        def path(self, work_id: str) -> str:
+            return job_path(work_id)
 
-        def noted(self) -> str | None:
-            """The job that this task has noted in this try."""
-            ti = self.context["ti"]
-            job_id: str | None = ti.xcom_pull(task_ids=ti.task_id, key=JOB_ID_XCOM, map_indexes=ti.map_index)
-            return job_id
+        def read_call(self, work_id: str) -> Call:
+            return read_job(work_id)
 
-        def own_event(self, event: dict[str, Any] | None) -> dict[str, Any]:
-            """
-            The trigger's event if it is about the job of this try, else only which job that is. A clear can bring the event
-            of the old try's trigger to the new one: a database like SQLite gives the ids of triggers out again.
-            """
-            event = event or {}
-            own = self.noted() or event.get("job_id")
-            if own == event.get("job_id"):
-                return event
-            self.log.info("An event of job %s, of an earlier try, is left out", event.get("job_id"))
-            return {"job_id": own}
+        def cancel_call(self, work_id: str, reason: str) -> Call:
+            return cancel_job(work_id, reason)
 
-        def page(self, job_id: str) -> str:
-            return f"{self.hook.address.url}/v1/jobs/{job_id}"
+        def active(self, client: GatewayClient, labels: dict[str, str]) -> list[str]:
+            return [job["id"] for job in client.list(labels) if not is_over(job)]
 
-        def wait(
-            self,
-            client: GatewayClient,
-            job: Job,
-            deadline: float | None,
-            reason: str,
-            *,
-            cancel_on_kill: bool,
-            worker_seconds: float = 0,
-        ) -> Job:
-            """
-            Waits in the worker for so long and then in the triggerer, if it may: then it does not return. While no
-            triggerer is alive it goes on here, and looks for one again: what held them up for a moment must not cost a
-            worker for days.
-
-            :param deadline: when to give up, in seconds since 1970
-            :returns: the job; it is over unless the deadline is
-            """
-            until = time.time() + worker_seconds if self.deferrable else float("inf")
-            limit = float("inf") if deadline is None else deadline
-            while not is_over(job):
-                job = self.wait_here(client, job, min(until, limit))
-                if is_over(job) or time.time() >= limit:
-                    break
-                if self.waits_in_triggerer():
-                    self.defer(job, deadline, reason, cancel_on_kill=cancel_on_kill)
-                until = time.time() + LOOK_AGAIN_SECONDS
-            return job
-
-        @property
-        def deferrable(self) -> bool:
-            """As the task says, else as the connection does."""
-            return self.hook.address.deferrable if self._deferrable is None else self._deferrable
-
-        def waits_in_triggerer(self) -> bool:
-            """Says so in the log, once, where it cannot, though it should."""
-            trouble = triggerer_trouble() if self.deferrable else None
-            if trouble and not self._said_trouble:
-                self._said_trouble = True
-                self.log.warning("%s: this task waits in its worker until there is one", trouble)
-            return self.deferrable and trouble is None
-
-        def wait_here(self, client: GatewayClient, job: Job, until: float) -> Job:
-            """:raises AirflowException: if the task was killed meanwhile"""
-            job = wait_in_worker(client, job, until=until, output=self.output, tell=self.tell, stopped=lambda: self.killed)
-            if self.killed:
-                # Without it Airflow 3 would take the end of a canceled wait for a success.
-                raise AirflowException(f"The task was killed while it waited for job {job['id']}")
-            return job
-
-        def defer(self, job: Job, deadline: float | None, reason: str, *, cancel_on_kill: bool) -> None:
-            """Does not return."""
-            trigger = AgentJobTrigger(
-                job_id=job["id"],
+        def trigger(self, work: Job, deadline: float | None, reason: str, *, cancel_on_kill: bool) -> AgentJobTrigger:
+            return AgentJobTrigger(
+                job_id=work["id"],
                 agent_conn_id=self.task.agent_conn_id,
                 deadline=deadline,
                 deadline_reason=reason,
                 cancel_on_kill=cancel_on_kill,
                 printed=self.output.printed,
             )
-            backstop = None if deadline is None else max(deadline - time.time(), 0) + BACKSTOP_SECONDS
-            self.task.defer(
-                trigger=trigger,
-                method_name="execute_complete",
-                timeout=None if backstop is None else timedelta(seconds=backstop),
-            )
 
-        def read(self, client: GatewayClient, job_id: str) -> Job:
-            """:raises AirflowException: if the gateway knows no such job"""
-            try:
-                job: Job = patiently(lambda: client.send(read_job(job_id)), READ_PATIENCE_SECONDS, self.tell)
-            except GatewayError as error:
-                if error.status == 404:
-                    raise AirflowException(
-                        f"The gateway at {self.hook.address.url} knows no job {job_id}, or its key may not see it"
-                    ) from error
-                raise
+        def wait_here(self, client: GatewayClient, work: Job, until: float) -> Job:
+            """See ``WorkTask``."""
+            job = wait_in_worker(client, work, until=until, output=self.output, tell=self.tell, stopped=lambda: self.killed)
+            if self.killed:
+                # Without it Airflow 3 would take the end of a canceled wait for a success.
+                raise AirflowException(f"The task was killed while it waited for job {job['id']}")
             return job
+
+        def take_up(self, event: dict[str, Any]) -> None:
+            self.output = OutputLog(self._say, event.get("printed"))
 
         def find(self, client: GatewayClient, job_id: str, target_server: str) -> Job:
             """
@@ -1702,10 +2719,6 @@ else:
             self.log.info("Job %s of the agent on %s is job %s of the gateway", job_id, target_server, job["id"])
             return job
 
-        def go_on(self, printed: dict[str, int] | None) -> None:
-            """Writes output from where another process left off."""
-            self.output = OutputLog(self._say, printed)
-
         def conclude(self, client: GatewayClient, job: Job, skip_on_exit_code: Collection[int]) -> dict[str, Any]:
             """
             The task's result.
@@ -1719,130 +2732,25 @@ else:
             self.log.info("Job %s succeeded", job["id"])
             return result_of(job, output)
 
-        def cancel(self, job_id: str, reason: str) -> None:
-            """
-            Never raises: it runs while something else goes wrong. With a client of its own, because a signal may have
-            interrupted the one in use.
-            """
-            try:
-                with self.client() as client:
-                    patiently(lambda: client.send(cancel_job(job_id, reason)), CANCEL_PATIENCE_SECONDS, self.tell)
-                self.log.info("Asked the gateway to cancel job %s: %s", job_id, reason)
-            except GatewayError as error:
-                if error.code != "job_is_over":
-                    self.log.warning("Job %s could not be canceled: %s", job_id, error)
-            except Exception:
-                self.log.warning("Job %s could not be canceled", job_id, exc_info=True)
-
-        def tell(self, line: str) -> None:
-            self.log.warning("%s", line)
-
-        def _say(self, line: str) -> None:
-            self.log.info("%s", line)
-
 
     def is_over(job: Job) -> bool:
         return job["state"] in OVER
 
 
-    def time_left_of_task(task: Any, context: Any) -> float | None:
-        """Seconds until the task's ``execution_timeout``, which Airflow 3 does not keep while a task is deferred."""
-        if task.execution_timeout is None:
-            return None
-        started: datetime = context["ti"].start_date or datetime.now(timezone.utc)
-        return float((started + task.execution_timeout - datetime.now(timezone.utc)).total_seconds())
-
-
-    # start: The rule that makes a retry no second start: look for the job of this generation of the task, and only start one where
-    # there is none to attach to.
-    #
-    # The list shows every acknowledged job at once. Between the list and the submit another process may act; then the
-    # ``Idempotency-Key``, which counts the jobs of the generation, makes both submits one job, or is refused because their
-    # bodies differ, and the list is read again. ``replace`` starts nothing before the old job is proven over.
-
-
-    #: How long a gateway that does not answer is asked again before the try fails, in seconds.
-    SUBMIT_PATIENCE_SECONDS = 300.0
-
-
-    def start_or_attach(
-        client: GatewayClient,
-        identity: TaskIdentity,
-        order: dict[str, Any],
-        *,
-        awaited: bool,
-        tell: Callable[[str], None],
-    ) -> Job:
-        """
-        :param order: what to run: the fields of a submit without labels and keys
-        :param tell: hears in one sentence what was done
-        :raises GatewayError: if the gateway refuses the job, or does not answer for too long
-        """
-        body = {
-            **order,
-            "labels": identity.labels(awaited=awaited),
-            "unique_key": identity.key,
-            "on_duplicate": "replace",
-        }
-        for last in (False, False, False, True):
-            jobs = jobs_of_generation(client, identity, tell)
-            attached = attachable(jobs, identity)
-            if attached:
-                tell(f"Job {attached['id']} of this task is {attached['state']}: attached to it, nothing was started")
-                return attached
-            submit = submit_job(body, f"{identity.key}:{identity.generation}:{len(jobs)}")
-            try:
-                job: Job = patiently(partial(client.send, submit), SUBMIT_PATIENCE_SECONDS, tell)
-            except GatewayError as error:
-                if error.code != "idempotency_key_reused" or last:
-                    raise
-                tell("A submit of an earlier try has come through in between: looking again")
-                continue
-            tell(f"Submitted job {job['id']} to {job['target_server']}")
-            return job
-        raise AssertionError("unreachable")
-
-
-    def jobs_of_generation(client: GatewayClient, identity: TaskIdentity, tell: Callable[[str], None]) -> list[Job]:
-        """Newest first."""
-        jobs = patiently(lambda: client.list({TASK_LABEL: identity.key}), SUBMIT_PATIENCE_SECONDS, tell)
-        return [job for job in jobs if job["labels"].get(GENERATION_LABEL) == identity.generation]
-
-
-    def attachable(jobs: list[Job], identity: TaskIdentity) -> Job | None:
-        """
-        The newest one, if it is what this try is about: under way, or done well, or the very job of this try, whose end is
-        only to be reported.
-        """
-        newest = jobs[0] if jobs else None
-        if newest is None or newest["state"] == "canceling":
-            return None
-        if newest["state"] not in OVER or newest["state"] == "succeeded":
-            return newest
-        return newest if newest["labels"].get(TRY_LABEL) == str(identity.try_number) else None
-
-
-    # job_operator: What all operators that start a job do: submit or attach, wait, conclude; and end the job however the task is ended.
-    #
-    # Only this class defines what Airflow calls (``execute`` and the rest): on 2.11 an ``execute`` that calls that of its
-    # base class is taken for a call from outside a task.
+    # job_operator: What the operators share that run one command on one host.
 
 
     #: The gateway ends a job at its timeout, and says how it ended; a task gives up on its own only so long after it.
     GRACE_SECONDS = 15.0
 
 
-    class AgentJobOperator(BaseOperator):
+    class AgentJobOperator(AgentWorkOperator):
         """What the others share. Not for DAGs."""
 
         template_fields: Sequence[str] = ("target_server", "command", "job_user")
-        operator_extra_links = (AgentJobLink(),)
-        ui_color = "#e3ecf7"
 
         #: How the job runs on its host: ``mode`` of a submit.
         job_mode = "async"
-        #: How long the task waits in its worker before it defers, in seconds.
-        worker_seconds = 0.0
 
         def __init__(
             self,
@@ -1857,95 +2765,24 @@ else:
             skip_on_exit_code: int | Collection[int] | None,
             **kwargs: Any,
         ) -> None:
-            super().__init__(**kwargs)
+            super().__init__(agent_conn_id=agent_conn_id, deferrable=deferrable, **kwargs)
             self.target_server = target_server
             self.command = command
             self.job_user = job_user
-            self.agent_conn_id = agent_conn_id
             self.timeout_seconds = timeout_seconds
             self.poll_interval = poll_interval
-            self.deferrable = deferrable
             self.skip_on_exit_code = exit_codes(skip_on_exit_code)
-            self.fire_and_forget = False
-            self._job_task: JobTask | None = None
-            self._job_id: str | None = None
 
-        def execute(self, context: Any) -> dict[str, Any]:
-            at = self._at_work(context)
-            identity = identify(context, at.hook.address.instance)
-            with at.client() as client:
-                try:
-                    job = start_or_attach(
-                        client, identity, self._order(), awaited=not self.fire_and_forget, tell=self._inform
-                    )
-                except GatewayError as error:
-                    if error.status in (400, 413, 422):
-                        # It would be refused again.
-                        raise AirflowFailException(str(error)) from error
-                    raise
-                self._job_id = job["id"]
-                at.note(job)
-                self._stop_if_killed(at, job["id"])
-                if self.fire_and_forget:
-                    return {"job_id": job["id"], "status": "submitted"}
-                return self._wait_and_conclude(at, client, job, self.worker_seconds)
+        def _begin(self, context: Any) -> JobTask:
+            return JobTask(self, context, deferrable=self.deferrable)
 
-        def execute_complete(self, context: Any, event: dict[str, Any] | None = None) -> dict[str, Any]:
-            """Called by Airflow with the trigger's event."""
-            at = self._at_work(context)
-            event = at.own_event(event)
-            job_id = event.get("job_id") or self._find_job(at)
-            if not job_id:
-                raise AirflowException("The job that this task waited for cannot be found")
-            self._job_id = job_id
-            if event.get("status") == "timeout":
-                self._give_up(at, job_id, event.get("reason") or "its time was over")
-            at.go_on(event.get("printed"))
-            with at.client() as client:
-                return self._wait_and_conclude(at, client, at.read(client, job_id), 0)
+        def _start(self, client: GatewayClient, identity: TaskIdentity) -> Job:
+            awaited = not self.fire_and_forget
+            return start_or_attach(client, identity, self._order(), awaited=awaited, tell=self._inform)
 
-        def resume_execution(self, next_method: str, next_kwargs: dict[str, Any] | None, context: Any) -> Any:
-            """Airflow's own end of a deferral comes with nothing but an error."""
-            if next_method == "__fail__":
-                at = self._at_work(context)
-                error = str((next_kwargs or {}).get("error", ""))
-                ti = context["ti"]
-                # Where a try is left, it attaches to the job, which has done nothing wrong.
-                if "timeout" in error.lower() or ti.try_number > ti.max_tries:
-                    job_id = self._find_job(at)
-                    if job_id:
-                        at.cancel(job_id, f"The Airflow task was ended: {error}")
-            return super().resume_execution(next_method, next_kwargs, context)
-
-        def pre_execute(self, context: Any) -> None:
-            """Runs before everything else, so that ``on_kill`` knows whose job to look for."""
-            super().pre_execute(context)
-            self._at_work(context)
-
-        def on_kill(self) -> None:
-            at = self._job_task
-            if at is None:
-                return
-            at.killed = True
-            # On Airflow 3 this runs in a signal handler, where nothing may be asked of Airflow: the task's own code goes on
-            # after it, and sees that it was killed.
-            if self.fire_and_forget or (AIRFLOW_3 and not at.hook.knows_address):
-                return
-            job_id = self._job_id or self._find_job(at)
-            if job_id:
-                at.cancel(job_id, "The Airflow task was killed")
-
-        def _at_work(self, context: Any) -> JobTask:
-            if self._job_task is None or self._job_task.context is not context:
-                self._job_task = JobTask(self, context, deferrable=self.deferrable)
-            return self._job_task
-
-        def _wait_and_conclude(self, at: JobTask, client: GatewayClient, job: Job, worker_seconds: float) -> dict[str, Any]:
-            deadline, reason = self._deadline(at.context)
-            job = at.wait(client, job, deadline, reason, cancel_on_kill=True, worker_seconds=worker_seconds)
-            if not is_over(job):
-                self._give_up(at, job["id"], reason)
-            return at.conclude(client, job, self.skip_on_exit_code)
+        def _conclude(self, at: Any, client: GatewayClient, work: Job) -> dict[str, Any]:
+            result: dict[str, Any] = at.conclude(client, work, self.skip_on_exit_code)
+            return result
 
         def _order(self) -> dict[str, Any]:
             order: dict[str, Any] = {
@@ -1963,50 +2800,11 @@ else:
                 order["poll_interval"] = max(1, int(self.poll_interval))
             return order
 
-        def _deadline(self, context: Any) -> tuple[float | None, str]:
-            """When the task gives up, in seconds since 1970, and what to say then."""
-            limits: list[tuple[float, str]] = []
-            if self.timeout_seconds is not None:
-                own = self.timeout_seconds + GRACE_SECONDS
-                limits.append((own, f"it was not over {self.timeout_seconds} s after its submit"))
-            left = time_left_of_task(self, context)
-            if left is not None:
-                limits.append((left, f"the task's execution_timeout of {self.execution_timeout} has passed"))
-            if not limits:
-                return None, ""
-            seconds, reason = min(limits)
-            return time.time() + seconds, reason
-
-        def _give_up(self, at: JobTask, job_id: str, reason: str) -> None:
-            """:raises AirflowException: always"""
-            at.cancel(job_id, f"The Airflow task gave up: {reason}")
-            raise AirflowException(f"Job {job_id} was canceled: {reason} ({at.page(job_id)})")
-
-        def _stop_if_killed(self, at: JobTask, job_id: str) -> None:
-            """Airflow 3 goes on after ``on_kill``, which may have come before there was a job to cancel."""
-            if not at.killed:
-                return
-            if not self.fire_and_forget:
-                at.cancel(job_id, "The Airflow task was killed")
-            raise AirflowException(f"The task was killed while it submitted job {job_id}")
-
-        def _find_job(self, at: JobTask) -> str | None:
-            """By the XCom of this try, else by the labels of its generation: a job that may still run."""
-            try:
-                noted = at.noted()
-                if noted:
-                    return str(noted)
-                identity = identify(at.context, at.hook.address.instance)
-                with at.client() as client:
-                    labels = {TASK_LABEL: identity.key, GENERATION_LABEL: identity.generation}
-                    active = [job["id"] for job in client.list(labels) if job["state"] not in OVER]
-                return active[0] if active else None
-            except Exception:
-                self.log.warning("The job of this task cannot be looked for", exc_info=True)
-                return None
-
-        def _inform(self, line: str) -> None:
-            self.log.info("%s", line)
+        def _limits(self) -> list[tuple[float, str]]:
+            if self.timeout_seconds is None:
+                return []
+            reason = f"it was not over {self.timeout_seconds} s after its submit"
+            return [(self.timeout_seconds + GRACE_SECONDS, reason)]
 
 
     def exit_codes(codes: int | Collection[int] | None) -> frozenset[int]:
@@ -2354,7 +3152,7 @@ else:
             event = at.own_event(event)
             if event.get("status") == "timeout":
                 raise self._too_late()
-            at.go_on(event.get("printed"))
+            at.take_up(event)
             with at.client() as client:
                 job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
                 job = at.wait(client, job, time.time() + float(self.timeout), "", cancel_on_kill=False)
@@ -2403,7 +3201,9 @@ else:
 
 __all__ = [
     "AgentAsyncOperator",
+    "AgentBatchTrigger",
     "AgentCancelOperator",
+    "AgentFanoutOperator",
     "AgentHook",
     "AgentJobLink",
     "AgentJobTrigger",

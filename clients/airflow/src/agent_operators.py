@@ -2,7 +2,9 @@
 
 from airflow_provider_sluice.public import (
     AgentAsyncOperator,
+    AgentBatchTrigger,
     AgentCancelOperator,
+    AgentFanoutOperator,
     AgentHook,
     AgentJobLink,
     AgentJobTrigger,
@@ -14,7 +16,9 @@ from airflow_provider_sluice.public import (
 
 __all__ = [
     "AgentAsyncOperator",
+    "AgentBatchTrigger",
     "AgentCancelOperator",
+    "AgentFanoutOperator",
     "AgentHook",
     "AgentJobLink",
     "AgentJobTrigger",

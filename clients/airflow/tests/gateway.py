@@ -40,7 +40,7 @@ class RunningGateway:
         self.key = ""
         self.callback_secret = ""
         self._process: subprocess.Popen[str] | None = None
-        self._agent: subprocess.Popen[str] | None = None
+        self._agents: list[subprocess.Popen[str]] = []
 
     def start(self) -> None:
         command = ["up", "--listen", f"127.0.0.1:{self.port}", "--data", str(self.data)]
@@ -49,16 +49,21 @@ class RunningGateway:
         self.key = written["SLUICE_API_KEY"]
         self.callback_secret = written["SLUICE_WEBHOOK_SECRET"]
 
-    def start_agent(self) -> None:
-        """An agent by the name that the example DAGs use."""
-        data = self.data.parent / "agent"
+    def start_agent(self, name: str = HOST, **order: Any) -> None:
+        """
+        :param name: of its host; by default the one that the example DAGs use
+        :param order: further fields of the host
+        """
+        own = name == HOST
+        data = self.data.parent / ("agent" if own else f"agent-{name}")
         data.mkdir(mode=0o711)
-        token_file = self.agent_token
-        command = ["agent", "--listen", f"127.0.0.1:{self.agent_port}", "--data", str(data)]
-        command += ["--token-file", str(token_file)]
-        self._agent, line = launch(command, self.log, "fingerprint")
-        order = {"address": f"127.0.0.1:{self.agent_port}", "token": token_file.read_text().strip()}
-        self.call("PUT", f"/v1/hosts/{HOST}", {**order, "tls": {"fingerprint": line.split()[3]}})
+        address = f"127.0.0.1:{self.agent_port if own else free_port()}"
+        token_file = self.agent_token if own else Path(f"{data}-token")
+        command = ["agent", "--listen", address, "--data", str(data), "--token-file", str(token_file)]
+        process, line = launch(command, self.log, "fingerprint")
+        self._agents.append(process)
+        order |= {"address": address, "token": token_file.read_text().strip()}
+        self.call("PUT", f"/v1/hosts/{name}", {**order, "tls": {"fingerprint": line.split()[3]}})
 
     def stop(self, number: int = signal.SIGTERM) -> None:
         if self._process is None:
@@ -67,11 +72,12 @@ class RunningGateway:
         self._process.wait(60)
         self._process = None
 
-    def stop_agent(self) -> None:
-        if self._agent is not None:
-            self._agent.terminate()
-            self._agent.wait(60)
-            self._agent = None
+    def stop_agents(self) -> None:
+        for agent in self._agents:
+            agent.terminate()
+        for agent in self._agents:
+            agent.wait(60)
+        self._agents.clear()
 
     def _is_up(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -132,7 +138,7 @@ class GatewayForTests(RunningGateway):
                 self.cancel_all()
         finally:
             self.stop()
-            self.stop_agent()
+            self.stop_agents()
             shutil.rmtree(self.directory, ignore_errors=True)
 
 

@@ -44,6 +44,10 @@ said["tmux"] = outcome(agent_operators.AgentTmuxOperator(command="sleep 1", **wa
 said["unified"] = outcome(agent_operators.AgentTmuxUnifiedOperator(command="sleep 1", env={"A": "b"}, **wait))
 said["sensor"] = outcome(agent_operators.AgentStatusSensor(job_id=said["tmux"]["job_id"], timeout=60, **wait))
 said["cancel"] = outcome(agent_operators.AgentCancelOperator(job_id=said["sync"]["job_id"], **wait))
+many = {"task_id": "task", "targets": [HOST]}
+said["fan_out"] = outcome(agent_operators.AgentFanoutOperator(command="echo out", deferrable=False, **many))
+said["fan_out_failed"] = outcome(agent_operators.AgentFanoutOperator(command="exit 3", deferrable=False, **many))
+said["fan_out_waits"] = outcome(agent_operators.AgentFanoutOperator(command="sleep 1", **many))
 rebuilt = agent_operators.AgentJobTrigger(**json.loads(sys.argv[1]))
 said["rebuilt"] = rebuilt.serialize()
 print(json.dumps(said, default=str))
@@ -67,7 +71,7 @@ def ask(form):
     )
     assert done.returncode == 0, done.stderr
     # What differs between any two jobs: ids and times.
-    same = re.sub(r"job_[0-9A-HJKMNP-TV-Z]{26}", "job_ID", done.stdout.splitlines()[-1])
+    same = re.sub(r"(job|batch)_[0-9A-HJKMNP-TV-Z]{26}", r"\1_ID", done.stdout.splitlines()[-1])
     same = re.sub(r"\d{4}-\d\d-\d\dT[0-9:.]+Z", "TIME", same)
     return json.loads(re.sub(r'("deadline": )\d+\.\d+', r"\1TIME", same).replace(": TIME", ': "TIME"'))
 
@@ -75,6 +79,7 @@ def ask(form):
 def test_they_give_the_same_results(gateway):
     package, file = ask("src"), ask("plugins")
     assert package["sync"]["stdout"] == "out\n"
-    assert package["async"][0] == "TaskDeferred"
+    assert package["async"][0] == package["fan_out_waits"][0] == "TaskDeferred"
+    assert package["fan_out"]["state"] == "succeeded"
     assert package["rebuilt"][0] == "agent_operators.AgentJobTrigger"
     assert file == package

@@ -183,7 +183,7 @@ def test_on_kill_of_an_operator_that_knows_nothing_finds_the_job(gateway):
     context["ti"].xcoms.clear()
     other = AgentAsyncOperator(task_id="task", target_server=HOST, command="sleep 60")
     other.pre_execute(context)
-    assert other._job_task.hook.address.url == gateway.url
+    assert other._work_task.hook.address.url == gateway.url
     other.on_kill()
     assert gateway.over(job_id)["state"] == "canceled"
 

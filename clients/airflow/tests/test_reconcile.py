@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 from client_under_test import find
-from gateway import HOST
+from gateway import HOST, until
 
 Reconciler = find("Reconciler")
 OURS = sys.modules[Reconciler.__module__]
@@ -106,6 +106,23 @@ def test_of_a_mapped_task_only_the_instance_that_is_over_loses_its_job(gateway, 
     look(2)
     assert canceled(gateway, over)
     assert not canceled(gateway, waiting)
+
+
+def test_a_batch_is_canceled_as_one_when_its_task_is_over(gateway, tasks, submit):
+    labels = gateway.call("GET", f"/v1/jobs/{submit()}")["labels"] | {"airflow_awaited": "batch"}
+    order = {"targets": [HOST], "command": "sleep 60", "labels": labels}
+    over, waiting = (
+        gateway.call("POST", "/v1/batches", {**order, "labels": labels | {"airflow_task": task_id}})["id"]
+        for task_id in ("over", "waiting")
+    )
+    tasks |= {"over": "failed", "waiting": "deferred"}
+    until(lambda: gateway.call("GET", f"/v1/batches/{over}")["counts"]["running"])
+    look(1)
+    assert gateway.call("GET", f"/v1/batches/{over}")["state"] == "running"
+    look(2)
+    assert gateway.call("GET", f"/v1/batches/{over}", params={"wait": 30})["state"] == "canceled"
+    assert gateway.call("GET", f"/v1/batches/{waiting}")["state"] == "running"
+    gateway.call("POST", f"/v1/batches/{waiting}:cancel")
 
 
 def test_a_name_that_may_be_a_mapped_tasks_or_another_tasks_cancels_nothing(gateway, tasks, submit):

@@ -23,6 +23,8 @@ LONGEST_HOLD = 60
 JOB_ID_PREFIX = "job_"
 #: States in which a job is over.
 OVER = ("succeeded", "failed", "timed_out", "canceled", "expired", "lost")
+#: What a cancel is answered with that comes too late: nothing is wrong.
+TOO_LATE = ("job_is_over", "batch_is_over")
 
 
 class GatewayError(AirflowException):
@@ -67,12 +69,7 @@ def read_job(job_id: str, *, wait: int = 0) -> Call:
 
 
 def list_jobs(labels: dict[str, str], *, states: tuple[str, ...] = (), page_token: str | None = None) -> Call:
-    params: dict[str, Any] = {"label": [f"{name}:{value}" for name, value in labels.items()], "page_size": 200}
-    if states:
-        params["state"] = list(states)
-    if page_token:
-        params["page_token"] = page_token
-    return Call("GET", "/v1/jobs", params=params)
+    return Call("GET", "/v1/jobs", params=filters_of(labels, states, page_token))
 
 
 def wait_for_any(job_ids: list[str]) -> Call:
@@ -94,6 +91,16 @@ def cancel_job(job_id: str, reason: str) -> Call:
 def read_output(job_id: str, stream: str, offset: int, limit: int) -> Call:
     params = {"stream": stream, "offset": offset, "limit": limit}
     return Call("GET", f"{job_path(job_id)}/logs", params=params)
+
+
+def filters_of(labels: dict[str, str], states: tuple[str, ...], page_token: str | None) -> dict[str, Any]:
+    """Of one page of a list."""
+    params: dict[str, Any] = {"label": [f"{name}:{value}" for name, value in labels.items()], "page_size": 200}
+    if states:
+        params["state"] = list(states)
+    if page_token:
+        params["page_token"] = page_token
+    return params
 
 
 def job_path(job_id: str) -> str:

@@ -7,6 +7,7 @@ bear repetition: a submit carries its ``Idempotency-Key``, a second cancel is ha
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import ssl
 import time
@@ -34,6 +35,7 @@ Answer = TypeVar("Answer")
 #: Seconds until a connection must stand, and for what an answer takes beyond the time that it may be held.
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 20.0
+LARGE_ANSWER_BYTES = 1_000_000
 
 
 class GatewayClient:
@@ -103,12 +105,17 @@ class AsyncGatewayClient:
 
     def __init__(self, address: GatewayAddress) -> None:
         self.address = address
-        limits = httpx.Limits(max_connections=32, max_keepalive_connections=8)
+        # Each batch that is waited for holds one; all jobs together hold one or two.
+        limits = httpx.Limits(max_connections=512, max_keepalive_connections=8)
         self._http = httpx.AsyncClient(**client_options(address), limits=limits)
 
     async def send(self, call: Call) -> Any:
         """See ``GatewayClient.send``."""
-        return read_json(await self._response(call), self.address.url)
+        response = await self._response(call)
+        if len(response.content) < LARGE_ANSWER_BYTES:
+            return read_json(response, self.address.url)
+        # Read here, it would hold up all other triggers.
+        return await asyncio.to_thread(read_json, response, self.address.url)
 
     async def output(self, job_id: str, stream: str, offset: int, limit: int) -> OutputRange:
         return output_range(await self._response(read_output(job_id, stream, offset, limit)), offset)

@@ -26,6 +26,8 @@ TASK_ID_LABEL = "airflow_task"
 MAP_INDEX_LABEL = "airflow_map_index"
 #: Whether a task waits for the job; a job that nobody waits for is nobody's to cancel.
 AWAITED_LABEL = "airflow_awaited"
+#: What it says of a batch that a task waits for, and so of its jobs: they are canceled with it and not one by one.
+AWAITED_BATCH = "batch"
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,9 @@ from airflow_provider_sluice.versions import BaseOperatorLink, XCom
 #: The XComs that a task pushes right after its submit, before it waits.
 JOB_ID_XCOM = "agent_job_id"
 JOB_URL_XCOM = "agent_job_url"
+BATCH_ID_XCOM = "agent_batch_id"
+#: Pushed at the end of a batch, however that went.
+BATCH_RESULT_XCOM = "agent_batch_result"
 
 
 class AgentJobLink(BaseOperatorLink):

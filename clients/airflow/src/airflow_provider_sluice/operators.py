@@ -14,9 +14,10 @@ from airflow_provider_sluice.calls import OVER, GatewayError, cancel_job, read_j
 from airflow_provider_sluice.client import patiently
 from airflow_provider_sluice.hook import DEFAULT_CONNECTION
 from airflow_provider_sluice.job_operator import AgentJobOperator
-from airflow_provider_sluice.job_task import READ_PATIENCE_SECONDS, JobTask
+from airflow_provider_sluice.job_task import JobTask
 from airflow_provider_sluice.links import AgentJobLink
 from airflow_provider_sluice.versions import BaseOperator
+from airflow_provider_sluice.work_task import READ_PATIENCE_SECONDS
 
 #: How long AgentSyncOperator stays in its worker before it defers, in seconds.
 SYNC_WORKER_SECONDS = 30.0

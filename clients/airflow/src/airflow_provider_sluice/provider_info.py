@@ -13,9 +13,19 @@ def get_provider_info() -> dict[str, Any]:
         "name": "Sluice",
         "description": "Runs commands on hosts through a Sluice gateway.",
         "hooks": [{"integration-name": "Sluice", "python-modules": ["airflow_provider_sluice.hook"]}],
-        "operators": [{"integration-name": "Sluice", "python-modules": ["airflow_provider_sluice.operators"]}],
+        "operators": [
+            {
+                "integration-name": "Sluice",
+                "python-modules": ["airflow_provider_sluice.operators", "airflow_provider_sluice.fanout_operator"],
+            }
+        ],
         "sensors": [{"integration-name": "Sluice", "python-modules": ["airflow_provider_sluice.sensor"]}],
-        "triggers": [{"integration-name": "Sluice", "python-modules": ["airflow_provider_sluice.trigger"]}],
+        "triggers": [
+            {
+                "integration-name": "Sluice",
+                "python-modules": ["airflow_provider_sluice.trigger", "airflow_provider_sluice.batch_trigger"],
+            }
+        ],
         "connection-types": [
             {
                 "connection-type": "sluice",

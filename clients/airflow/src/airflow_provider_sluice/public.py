@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from airflow_provider_sluice.batch_trigger import AgentBatchTrigger
+from airflow_provider_sluice.fanout_operator import AgentFanoutOperator
 from airflow_provider_sluice.hook import AgentHook
 from airflow_provider_sluice.links import AgentJobLink
 from airflow_provider_sluice.operators import (
@@ -17,7 +19,9 @@ from airflow_provider_sluice.trigger import AgentJobTrigger
 
 __all__ = [
     "AgentAsyncOperator",
+    "AgentBatchTrigger",
     "AgentCancelOperator",
+    "AgentFanoutOperator",
     "AgentHook",
     "AgentJobLink",
     "AgentJobTrigger",

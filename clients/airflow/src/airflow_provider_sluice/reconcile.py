@@ -1,8 +1,9 @@
 """
-Cancels jobs whose tasks are over: the kills that reach no hook of Airflow's, such as one while no triggerer is up.
+Cancels jobs and batches whose tasks are over: the kills that reach no hook of Airflow's, such as one while no triggerer
+is up.
 
-Runs in a triggerer while tasks wait there. It acts only on what Airflow says twice, a minute apart, and only on jobs
-that a task was to wait for: what Airflow does not know, or does not answer, is left alone.
+Runs in a triggerer while tasks wait there. It acts only on what Airflow says twice, a minute apart, and only on what a
+task was to wait for: what Airflow does not know, or does not answer, is left alone.
 """
 
 from __future__ import annotations
@@ -10,10 +11,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
+from functools import partial
 
-from airflow_provider_sluice.calls import GatewayError, Job, cancel_job, list_jobs
+from airflow_provider_sluice.batch_calls import BATCH_AT_WORK, BATCH_ID_PREFIX, cancel_batch, list_batches
+from airflow_provider_sluice.calls import TOO_LATE, Call, GatewayError, Job, cancel_job, list_jobs
 from airflow_provider_sluice.client import AsyncGatewayClient
 from airflow_provider_sluice.identity import (
+    AWAITED_BATCH,
     AWAITED_LABEL,
     DAG_LABEL,
     INSTANCE_LABEL,
@@ -39,7 +44,7 @@ class Reconciler:
         self._client = client
         self._wanted_at = 0.0
         self._task: asyncio.Task[None] | None = None
-        #: Since when a job's task has been seen to be over.
+        #: Since when the task of a job or a batch has been seen to be over.
         self._over_since: dict[str, float] = {}
 
     def keep_going(self) -> None:
@@ -59,12 +64,13 @@ class Reconciler:
                 reconcile_log.warning("Which jobs' tasks are over cannot be told: %s", error)
 
     async def round(self) -> None:
-        over = {job["id"]: job for job in await self._jobs_of_finished_tasks()}
+        """What is said of jobs here goes for batches, too: to Airflow they are the same."""
+        over = [job["id"] for job in await self._jobs_of_finished_tasks()]
         now = time.monotonic()
         self._over_since = {job_id: self._over_since.get(job_id, now) for job_id in over}
         for job_id, since in self._over_since.items():
             if now - since >= ROUND_SECONDS * 0.9:
-                await self._cancel(over[job_id])
+                await self._cancel(job_id)
 
     async def _jobs_of_finished_tasks(self) -> list[Job]:
         runs: dict[tuple[str, str], list[Job]] = {}
@@ -79,22 +85,28 @@ class Reconciler:
         return finished
 
     async def _awaited_jobs(self) -> list[Job]:
-        labels = {INSTANCE_LABEL: self._client.address.instance, AWAITED_LABEL: "true"}
-        jobs: list[Job] = []
+        instance = {INSTANCE_LABEL: self._client.address.instance}
+        jobs = partial(list_jobs, {**instance, AWAITED_LABEL: "true"}, states=RUNNING_STATES)
+        batches = partial(list_batches, {**instance, AWAITED_LABEL: AWAITED_BATCH}, states=BATCH_AT_WORK)
+        return [*await self._all(jobs), *await self._all(batches)]
+
+    async def _all(self, page_of: Callable[..., Call]) -> list[Job]:
+        items: list[Job] = []
         page_token = None
         while True:
-            page = await self._client.send(list_jobs(labels, states=RUNNING_STATES, page_token=page_token))
-            jobs.extend(page["items"])
+            page = await self._client.send(page_of(page_token=page_token))
+            items.extend(page["items"])
             page_token = page["next_page_token"]
             if page_token is None:
-                return jobs
+                return items
 
-    async def _cancel(self, job: Job) -> None:
-        reconcile_log.warning("Job %s runs on though its Airflow task is over: canceling it", job["id"])
+    async def _cancel(self, job_id: str) -> None:
+        cancel = cancel_batch if job_id.startswith(BATCH_ID_PREFIX) else cancel_job
+        reconcile_log.warning("%s runs on though its Airflow task is over: canceling it", job_id)
         try:
-            await self._client.send(cancel_job(job["id"], "The Airflow task is over"))
+            await self._client.send(cancel(job_id, "The Airflow task is over"))
         except GatewayError as error:
-            if error.code != "job_is_over":
+            if error.code not in TOO_LATE:
                 raise
 
 

@@ -91,7 +91,7 @@ class AgentStatusSensor(BaseSensorOperator):
         event = at.own_event(event)
         if event.get("status") == "timeout":
             raise self._too_late()
-        at.go_on(event.get("printed"))
+        at.take_up(event)
         with at.client() as client:
             job = at.find(client, event.get("job_id") or self.job_id, self.target_server)
             job = at.wait(client, job, time.time() + float(self.timeout), "", cancel_on_kill=False)
