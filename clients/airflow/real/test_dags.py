@@ -72,5 +72,20 @@ def test_the_fan_out_gathers_what_every_mapped_task_returned(airflow, gateway):
     assert len(gateway.jobs(airflow_dag="agent_fan_out")) == 5
 
 
+def test_the_batch_waits_in_the_triggerer_and_returns_its_counts(airflow, gateway):
+    run_id = run(airflow, "agent_fleet")
+    assert airflow.states("agent_fleet", run_id) == {"sweep": "success"}
+    result = airflow.xcom("agent_fleet", run_id, "sweep")
+    assert (result["state"], result["total"], result["counts"]["succeeded"]) == ("succeeded", 1, 1)
+    log = airflow.log("agent_fleet", run_id, "sweep")
+    assert f"Submitted batch {result['batch_id']} for 1 hosts" in log
+    assert f"== {HOST} (1): succeeded" in log
+    assert "[stdout] swept" in log
+    assert airflow.xcom("agent_fleet", run_id, "sweep", "agent_batch_id") == result["batch_id"]
+    batch = gateway.call("GET", f"/v1/batches/{result['batch_id']}")
+    assert (batch["max_failures"], batch["labels"]["airflow_awaited"]) == (0, "batch")
+    assert len(gateway.jobs(airflow_dag="agent_fleet")) == 1
+
+
 def test_no_job_was_started_for_another_host(gateway):
     assert {job["target_server"] for job in gateway.jobs()} == {HOST}
