@@ -19,6 +19,9 @@ import { fileURLToPath } from 'node:url';
 
 const FROM_SOURCE = `${process.execPath} ${fileURLToPath(new URL('../../src/agent/command-line.ts', import.meta.url))}`;
 
+/** Of looks for what jobs left running; one that nobody can end must not hold up a test for ever. */
+const MOST_ROUNDS = 10;
+
 export interface RealAgentOptions {
   /** Further command line options, such as `['--policy', FILE]`. */
   args?: string[];
@@ -142,19 +145,30 @@ export function call(
   });
 }
 
-/** Ends what the jobs of this data directory left running: their environment names its store. */
+/**
+ * Ends what the jobs of this data directory left running: their environment names its store. Looks again until nothing
+ * is found: who is killed may have started another one since the look began.
+ */
 async function killLeftovers(dataDir: string): Promise<void> {
   const store = JSON.parse(await readFile(join(dataDir, 'store.json'), 'utf8')) as { store_id: string };
+  for (let round = 0; round < MOST_ROUNDS && (await killFound(dataDir, store.store_id)) > 0; round++);
+}
+
+/** @returns how many it found */
+async function killFound(dataDir: string, storeId: string): Promise<number> {
+  let found = 0;
   for (const name of await readdir('/proc')) {
     if (!/^\d+$/.test(name) || Number(name) === process.pid) continue;
     const environment = await readFile(`/proc/${name}/environ`, 'latin1').catch(() => '');
     const commandLine = await readFile(`/proc/${name}/cmdline`, 'latin1').catch(() => '');
-    if (!environment.includes(`SLUICE_JOB_MARK=${store.store_id}/`) && !commandLine.includes(`${dataDir}/`))
+    if (!environment.includes(`SLUICE_JOB_MARK=${storeId}/`) && !commandLine.includes(`${dataDir}/`))
       continue;
+    found++;
     try {
       process.kill(Number(name), 'SIGKILL');
     } catch {
       // It ended by itself in between.
     }
   }
+  return found;
 }
