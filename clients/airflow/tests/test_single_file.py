@@ -9,7 +9,9 @@ import agent_operators
 
 NAMES = {
     "AgentAsyncOperator",
+    "AgentBatchTrigger",
     "AgentCancelOperator",
+    "AgentFanoutOperator",
     "AgentHook",
     "AgentJobLink",
     "AgentJobTrigger",
