@@ -6,8 +6,6 @@ import { envPlace, type Sealer } from '../../../store/sealing.ts';
 import { sealEnvironment, wishesOf } from '../jobs/order.ts';
 import type { BatchBody } from './submit.schema.ts';
 
-export type BatchOrders = ReturnType<typeof createBatchOrders>;
-
 /** @param deps.now the store's clock, in ms */
 export function createBatchOrders(deps: { now: () => number; sealer: Pick<Sealer, 'seal' | 'open'> }) {
   const nextUlid = monotonicFactory();
