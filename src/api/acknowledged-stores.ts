@@ -28,7 +28,7 @@ export interface Stores {
  */
 export function acknowledgedStores(reads: Stores, writes: Stores, acknowledged: Acknowledged): Stores {
   const jobs = acknowledging(writes.jobs, ['accept', 'findAccepted', 'adopt', 'findAdopted'], acknowledged);
-  const batches = acknowledging(writes.batches, ['accept', 'findAccepted', 'order'], acknowledged);
+  const batches = acknowledging(writes.batches, ['accept', 'attach', 'findAccepted', 'order'], acknowledged);
   const hosts = acknowledging(writes.hosts, ['put', 'remove', 'setDraining', 'pin'], acknowledged);
   const { create, patch, rotateSecret, remove } = acknowledging(
     writes.endpoints,
@@ -47,7 +47,7 @@ export function acknowledgedStores(reads: Stores, writes: Stores, acknowledged: 
     },
     batches: {
       ...reads.batches,
-      ...{ accept: batches.accept, order: batches.order },
+      ...{ accept: batches.accept, attach: batches.attach, order: batches.order },
       findAccepted: async (...given) =>
         (await reads.batches.findAccepted(...given)) && batches.findAccepted(...given),
     },

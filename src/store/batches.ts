@@ -9,6 +9,7 @@ import type { BatchStanding } from '../job/batch/waiting-for.ts';
 import type { Batch, BatchTarget } from '../job/batch.ts';
 import type { Job } from '../job/record.ts';
 import { accept, type BatchOptions, uniqueKeyOf } from './batches/accept.ts';
+import { attach } from './batches/attach.ts';
 import { readStanding } from './batches/explain.ts';
 import { type Look, letGo, look, putOff, targets } from './batches/look.ts';
 import { make } from './batches/make.ts';
@@ -28,7 +29,9 @@ export type { BatchFilter } from './batches/read.ts';
 
 export type AcceptedBatch =
   | { kind: 'accepted'; batch: Batch }
-  | { kind: 'replayed'; batch: Batch }
+  | { kind: 'replayed'; batch: Batch; attached: boolean }
+  /** Another one holds its unique key, and the request is answered with it. */
+  | { kind: 'attached'; batch: Batch }
   /** The idempotency key was used with another body. */
   | { kind: 'conflict'; id: string };
 
@@ -43,6 +46,11 @@ export interface BatchStore {
     idempotency: Idempotency | undefined,
     options: BatchOptions,
   ): Promise<AcceptedBatch | { kind: 'holder_changed' }>;
+  /** Answers a request with the batch that holds its unique key; `over`: it holds it no more. */
+  attach(
+    holder: Batch,
+    idempotency: Idempotency,
+  ): Promise<Exclude<AcceptedBatch, { kind: 'accepted' }> | { kind: 'over' }>;
   /** What `accept` would find under an idempotency key; null if nothing was accepted under it. */
   findAccepted(
     owner: string,
@@ -80,9 +88,9 @@ export function createBatchStore({ redis, keys }: { redis: Redis; keys: Keys }):
   const now = createClock(redis);
   const get = async (id: string) => (await getMany(redis, keys, [id]))[0] ?? null;
 
-  async function replayed({ id, sameBody }: Taken) {
+  async function replayed({ id, sameBody, attached }: Taken) {
     const batch = sameBody ? await get(id) : null;
-    return batch ? { kind: 'replayed' as const, batch } : { kind: 'conflict' as const, id };
+    return batch ? { kind: 'replayed' as const, batch, attached } : { kind: 'conflict' as const, id };
   }
 
   return {
@@ -91,6 +99,11 @@ export function createBatchStore({ redis, keys }: { redis: Redis; keys: Keys }):
       if (accepted === 'holder_changed') return { kind: 'holder_changed' };
       if ('taken' in accepted) return replayed(accepted.taken);
       return { kind: 'accepted', batch: accepted.batch };
+    },
+    async attach(holder, idempotency) {
+      const attached = await attach(redis, keys, holder, idempotency);
+      if (attached === 'over') return { kind: 'over' };
+      return attached === 'attached' ? { kind: 'attached', batch: holder } : replayed(attached.taken);
     },
     async findAccepted(owner, idempotency) {
       const taken = await findAccepted(redis, keys, owner, idempotency);

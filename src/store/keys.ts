@@ -44,6 +44,8 @@ export function createKeys(prefix: string) {
     batchStarting: (id: string) => `${prefix}:batch:${id}:starting`,
     /** SET of the numbers of those targets whose jobs are held at `HELD_AT` because the batch starts nothing now. */
     batchHeld: (id: string) => `${prefix}:batch:${id}:held`,
+    /** SET of digests of the idempotency keys under which requests were answered with this batch that others had made. */
+    batchAttached: (id: string) => `${prefix}:batch:${id}:attached`,
     /** ZSETs of batch ids at score 0. */
     batchesAll: `${prefix}:batches:all`,
     batchesByOwner: (name: string) => `${prefix}:batches:owner:${name}`,

@@ -236,12 +236,16 @@ describe('a unique key of batches', () => {
     const first = await begin(body);
     const attached = await submit({ ...body, command: 'true' });
     expect(attached.body).toMatchObject({ id: first.id, attached: true });
+    // Repeated later, a request is answered with what it was answered with.
+    const key = { 'idempotency-key': '"attached"' };
+    expect((await submit(body, key)).body).toMatchObject({ id: first.id, attached: true });
     const refused = await submit({ ...body, on_duplicate: 'reject' });
     expect(refused).toMatchObject({ status: 409, body: { code: 'unique_key_in_use', batch_id: first.id } });
     const second = await begin({ ...body, command: 'true', on_duplicate: 'replace' });
     expect(second.replaces).toBe(first.id);
     expect(await endOf(second.id)).toMatchObject({ state: 'succeeded' });
     expect(await read(first.id)).toMatchObject({ state: 'canceled' });
+    expect((await submit(body, key)).body).toMatchObject({ id: first.id, attached: true });
   });
 
   it('is held by a retry, which is refused while another one holds it', async () => {

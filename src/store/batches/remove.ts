@@ -29,6 +29,8 @@ return 1
 
 export async function remove(redis: Redis, keys: Keys, batch: Batch): Promise<boolean> {
   const { id, created_by: owner, idempotency } = batch;
+  const attached = await redis.smembers(keys.batchAttached(id));
+  const claims = [...attached, ...(idempotency ? [idempotency] : [])];
   const removed = await removeScript(
     redis,
     [
@@ -46,7 +48,8 @@ export async function remove(redis: Redis, keys: Keys, batch: Batch): Promise<bo
       keys.batchWaiting(id),
       keys.batchStarting(id),
       keys.batchHeld(id),
-      ...(idempotency ? [keys.idempotency(owner, idempotency)] : []),
+      keys.batchAttached(id),
+      ...claims.map((digest) => keys.idempotency(owner, digest)),
     ],
     [id, batch.version],
   );

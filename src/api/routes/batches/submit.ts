@@ -4,7 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
-import { type Batch, isBatchOver } from '../../../job/batch.ts';
+import { isBatchOver } from '../../../job/batch.ts';
 import { BatchTargets, BatchView, batchView } from '../../../protocol/batch-view.ts';
 import type { AcceptedBatch, BatchStore } from '../../../store/batches.ts';
 import type { Idempotency } from '../../../store/jobs/idempotency.ts';
@@ -29,7 +29,7 @@ const BODY_LIMIT_BYTES = 4 * 1_048_576;
 type SubmitRequest = FastifyRequest<{ Body: BatchBody; Querystring: BatchQuery }>;
 
 export interface SubmitBatchDeps extends TargetDeps, CallbackDeps {
-  batches: Pick<BatchStore, 'accept' | 'findAccepted' | 'holder' | 'now'>;
+  batches: Pick<BatchStore, 'accept' | 'attach' | 'findAccepted' | 'holder' | 'now'>;
   wake: Pick<Wake, 'batch'>;
   sealer: Pick<Sealer, 'seal' | 'open' | 'pepper'>;
 }
@@ -72,10 +72,7 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
     return { targets, total: targets.length };
   }
 
-  async function admit(
-    request: SubmitRequest,
-    idempotency: Idempotency | null,
-  ): Promise<AcceptedBatch | { kind: 'attached'; batch: Batch }> {
+  async function admit(request: SubmitRequest, idempotency: Idempotency | null): Promise<AcceptedBatch> {
     const { body, caller } = request;
     checkReplace(caller, body);
     await checkCallback(deps, body.callback_url ?? null, caller.name);
@@ -89,7 +86,12 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
       const last = await batches.holder(batch);
       // A `lost` job of it may still run: who replaces it waits until that is known, who comes beside it need not.
       const holder = last && (onDuplicate === 'replace' || !isBatchOver(last.state)) ? last : null;
-      if (holder && onDuplicate === 'attach') return { kind: 'attached', batch: holder };
+      if (holder && onDuplicate === 'attach') {
+        if (idempotency === null) return { kind: 'attached', batch: holder };
+        const attached = await batches.attach(holder, idempotency);
+        if (attached.kind !== 'over') return attached;
+        continue;
+      }
       if (holder && onDuplicate === 'reject') throw uniqueKeyInUse(holder);
       const options = { seen: last?.id ?? null, replaces: holder?.id ?? null };
       const accepted = await batches.accept(batch, targets, idempotency ?? undefined, options);
@@ -97,19 +99,17 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
     }
   }
 
-  async function answer(
-    request: SubmitRequest,
-    reply: FastifyReply,
-    accepted: AcceptedBatch | { kind: 'attached'; batch: Batch },
-  ) {
+  async function answer(request: SubmitRequest, reply: FastifyReply, accepted: AcceptedBatch) {
     if (accepted.kind === 'conflict') throw keyReused(accepted.id);
     const { kind, batch } = accepted;
     Object.assign(request.audited, { batch: batch.id, hosts: batch.total, replayed: kind === 'replayed' });
     if (kind === 'replayed') reply.header('idempotency-replayed', 'true');
     if (kind === 'accepted') wakeWorkers(request, batch.id);
     reply.header('location', `/v1/batches/${batch.id}`).header('etag', `"${batch.version}"`);
+    const attached = kind === 'attached' || (kind === 'replayed' && accepted.attached);
+    if (attached) request.audited.attached = true;
     const view = batchView(batch);
-    return reply.code(202).send(kind === 'attached' ? { ...view, attached: true } : view);
+    return reply.code(202).send(attached ? { ...view, attached } : view);
   }
 
   /** Nobody waits for it: where it fails, the sweep finds the batch due. */
