@@ -1,7 +1,7 @@
 /**
  * The time by which a job must have started, and what it comes to where it has not. Pure. Each attempt has
- * `start_deadline_seconds` of its own: the first from the job's acceptance on, or from when its batch let it go, a further one from when it may start, so
- * that a host that is gone keeps no job for ever.
+ * `start_deadline_seconds` of its own: the first from the job's acceptance on, a further one from when it may start, both
+ * from when its batch let it go, if that held it back; so that a host that is gone keeps no job for ever.
  */
 import type { Change } from './move.ts';
 import { outcome } from './outcome.ts';
@@ -14,9 +14,8 @@ import type { Next } from './states.ts';
 export function startBy(
   job: Pick<Job, 'attempt' | 'attempts' | 'created_at' | 'let_go_at' | 'start_deadline_seconds'>,
 ): number | null {
-  const from =
-    job.attempt <= 1 ? (job.let_go_at ?? job.created_at) : (job.attempts.at(-1)?.next_from ?? null);
-  return from === null ? null : from + job.start_deadline_seconds * 1_000;
+  const from = job.attempt <= 1 ? job.created_at : (job.attempts.at(-1)?.next_from ?? null);
+  return from === null ? null : Math.max(from, job.let_go_at ?? 0) + job.start_deadline_seconds * 1_000;
 }
 
 /** What a `queued` job comes to that has not started in time: `expired`, or what its last attempt came to. */

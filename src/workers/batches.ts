@@ -56,14 +56,16 @@ export function createProceed(deps: {
   };
 
   /** @returns how much came of it */
-  async function step({ batch, room, places, held, waitsFor }: Look): Promise<number> {
+  async function step({ batch, room, free, held, waitsFor }: Look): Promise<number> {
     switch (batch.state) {
-      case 'stopping':
       case 'canceling':
         return endEarly(batch);
+      case 'stopping':
+        // What is still held then was started once: its further attempts are under way.
+        return (await endEarly(batch)) || letGo(batch, held.slice(0, AT_ONCE));
       case 'running': {
         if (waitsFor !== null) return succeed(batch, waitsFor);
-        const let_go = await letGo(batch, held.slice(0, Math.min(places, AT_ONCE)));
+        const let_go = await letGo(batch, held.slice(0, Math.min(free, AT_ONCE)));
         return let_go + (await make(batch, Math.min(room, AT_ONCE)));
       }
       default:

@@ -15,7 +15,16 @@ import type { JobStore } from '../../src/store/jobs.ts';
 import type { Keys } from '../../src/store/keys.ts';
 import type { Redis } from '../../src/store/redis.ts';
 import { createJobs } from '../../src/workers/batches/jobs.ts';
-import { type BatchModel, failuresOf, OVER, placesOf, roomOf, settle, unreachableOf } from './batch-model.ts';
+import {
+  type BatchModel,
+  failuresOf,
+  freeOf,
+  OVER,
+  placesOf,
+  roomOf,
+  settle,
+  unreachableOf,
+} from './batch-model.ts';
 
 /** What has come about, so that a property which never gets anywhere is seen. */
 export const seen = {
@@ -102,9 +111,11 @@ async function moveTo(
   const job = (await jobs.get(batchJobId(batch.id, hostOf(index))))!;
   const endsEarly = model.state === 'stopping' || model.state === 'canceling';
   const withdrawn = to === 'canceled' && job.state === 'queued' && target.ended === 0 && endsEarly;
-  const isFirst = job.state === 'queued' && to === 'dispatching' && target.ended === 0;
-  if (isFirst) settle(model);
-  const mayStart = !isFirst || (model.state === 'running' && placesOf(model) > 0);
+  const isFirst = target.ended === 0;
+  const starts = job.state === 'queued' && to === 'dispatching';
+  if (starts) settle(model);
+  const goesOn = model.state === 'stopping' && !isFirst;
+  const mayStart = !starts || goesOn || (model.state === 'running' && placesOf(model) > 0);
   const moved = await jobs.transition(job, job.state, to as never, changeOf(job, to, { anew, withdrawn }));
   expect(moved !== false, `${job.state} may become ${to}`).toBe(mayStart);
   if (!moved) {
@@ -112,7 +123,7 @@ async function moveTo(
     model.held.add(index);
     return;
   }
-  seen[isFirst ? 'started' : 'moved']++;
+  seen[starts ? 'started' : 'moved']++;
   if (job.state !== to) count(model, index, job.state, to, { anew, withdrawn });
 }
 
@@ -170,13 +181,13 @@ export const look = () =>
     const held = [...model.held].sort((a, b) => a - b);
     expect({
       room: found.room > 0,
-      places: found.places > 0,
+      free: found.free,
       held: found.held.toSorted((a, b) => a - b),
     }).toEqual({
-      ...{ room: roomOf(model) > 0, places: placesOf(model) > 0, held },
+      ...{ room: roomOf(model) > 0, free: freeOf(model), held },
     });
     // Nobody is left without somebody who goes on: what can be done now is due now.
-    const hasWork = found.room > 0 || (model.state === 'running' && placesOf(model) > 0 && held.length > 0);
+    const hasWork = found.room > 0 || (model.state === 'running' && freeOf(model) > 0);
     if (hasWork) expect(found.lookInMs).toBe(0);
   });
 

@@ -73,6 +73,12 @@ function onHosts(model: BatchModel): number {
 
 export const placesOf = (model: BatchModel): number => model.asked.max_parallel - onHosts(model);
 
+/** How many of the held ones there is room for: besides those that are on their way. */
+export function freeOf(model: BatchModel): number {
+  const onTheirWay = Math.max(0, count(model, false, 'queued') - model.held.size);
+  return Math.min(model.held.size, Math.max(0, placesOf(model) - onTheirWay));
+}
+
 export function roomOf(model: BatchModel): number {
   if (model.state !== 'running') return 0;
   const free = model.asked.max_parallel - onHosts(model) - count(model, false, 'queued');
@@ -94,8 +100,7 @@ export function settle(model: BatchModel): void {
       model.awaitsWave = false;
     }
   }
-  const isWaveOver =
-    count(model, null, 'queued', 'running', 'canceling') + count(model, false, 'dispatching') === 0;
+  const isWaveOver = count(model, null, 'queued', 'dispatching', 'running', 'canceling') === 0;
   if (model.state === 'running' && model.made < asked.total && model.made >= model.waveEnd && isWaveOver) {
     if (model.waveDone !== model.wave) {
       model.waveDone = model.wave;

@@ -13,6 +13,10 @@ import { MARKS_LUA } from './marks.ts';
 
 /** How soon a batch is looked at again whose jobs wait for their hosts, in ms: hosts go down and come back untold. */
 const LOOK_MS = 2_000;
+/** Of more waiting jobs than so many on hosts that are away, ... */
+const MANY = 200;
+/** ... how long their number is believed, in ms. */
+const BELIEVED_MS = 250;
 
 /** The keys of a batch, in the order in which `batch_at` expects them. */
 export function courseKeys(keys: Keys, id: string): string[] {
@@ -24,6 +28,7 @@ export function courseKeys(keys: Keys, id: string): string[] {
     keys.batchHeld(id),
     keys.hostsIn('down'),
     keys.hostsIn('misconfigured'),
+    keys.hostsIn('draining'),
     keys.batchesDue,
     keys.batchesExpiring,
     keys.batchesOpen,
@@ -41,12 +46,13 @@ export function courseKeys(keys: Keys, id: string): string[] {
  * `batch_count(b, index, host, from, to)`: one target's job went from one state to another; false: it has none;
  * `batch_announce(b, now, type, state, version)`: tells an event of it; `b.told` where webhooks may have to;
  * `batch_settle(b, now, changed)`: draws the conclusions. Returns the state, how many jobs may be made now, how many
- * may be on hosts besides those that are, and 1 if somebody must be woken to go on with it; nil where there is no record.
+ * may be on hosts besides those that are, 1 if somebody must be woken to go on with it, and how many of the held ones
+ * there is room for; nil where there is no record.
  */
 export const COURSE_LUA = `${MARKS_LUA}
 local function batch_at(first, id)
   local b = {id = id}
-  for i, name in ipairs({'hash', 'marks', 'waiting', 'starting', 'held', 'down', 'misconfigured', 'due', 'expiring', 'open', 'events',
+  for i, name in ipairs({'hash', 'marks', 'waiting', 'starting', 'held', 'down', 'misconfigured', 'draining', 'due', 'expiring', 'open', 'events',
     'outbox', 'endpoints', 'channel'}) do
     b[name] = KEYS[first + i - 1]
   end
@@ -58,7 +64,9 @@ local function batch_count(b, index, host, from, to)
   if from and from ~= 'withdrawn' then redis.call('HINCRBY', b.hash, 'n:' .. from, -1) end
   if to ~= 'withdrawn' then redis.call('HINCRBY', b.hash, 'n:' .. to, 1) end
   redis.call('SETRANGE', b.marks, index, MARKS[to])
+  local is_away = redis.call('ZSCORE', b.down, host) or redis.call('ZSCORE', b.misconfigured, host)
   if from == 'queued' then
+    if is_away then redis.call('HINCRBY', b.hash, 'away', -1) end
     redis.call('SREM', b.waiting, host)
     redis.call('SREM', b.held, index)
   elseif from == 'dispatching' then
@@ -66,9 +74,9 @@ local function batch_count(b, index, host, from, to)
   end
   if to == 'queued' then redis.call('SADD', b.waiting, host) end
   if to == 'dispatching' then redis.call('SADD', b.starting, host) end
-  -- Its host did not answer: that is no failure of the command. A start on its way expires only where its reply was lost.
-  if to == 'expired' and (from == 'dispatching' or redis.call('ZSCORE', b.down, host)
-    or redis.call('ZSCORE', b.misconfigured, host)) then
+  -- Its host did not answer, or was drained: that is no failure of the command. A start on its way expires only where its
+  -- reply was lost.
+  if to == 'expired' and (from == 'dispatching' or is_away or redis.call('ZSCORE', b.draining, host)) then
     redis.call('HINCRBY', b.hash, 'expired_away', 1)
   end
 end
@@ -97,23 +105,34 @@ local function batch_settle(b, now, changed)
   local function num(name) return tonumber(f[name] or 0) end
   local function n(state) return num('n:' .. state) end
 
+  local state, stored_wave, told, set = f.state, f.wave, {}, {}
+  local function note(field, value)
+    f[field] = tostring(value)
+    set[#set + 1], set[#set + 2] = field, value
+  end
+  local function waiting_away()
+    -- To count costs as much as the smaller set is large: where many are away, what was counted just now is believed.
+    if num('away') > ${MANY} and now - num('away_at') < ${BELIEVED_MS} then return num('away') end
+    local counted = batch_away(b, b.waiting)
+    if counted > ${MANY} or f.away then
+      note('away', counted)
+      note('away_at', now)
+    end
+    return counted
+  end
+
   local queued, total, made = n('queued'), num('total'), num('made')
   local on_hosts = n('dispatching') + n('running') + n('canceling') + n('unreachable')
   local most = num('max_parallel')
   -- Not started, on hosts that do not answer: the first wait for them, the others were sent and had no answer.
   local away, stuck = 0, 0
   if num('max_unreachable') >= 0 or queued + on_hosts >= most or made >= num('wave_end') then
-    if queued > 0 then away = batch_away(b, b.waiting) end
+    if queued > 0 then away = waiting_away() end
     if n('dispatching') > 0 then stuck = batch_away(b, b.starting) end
   end
   local failures = n('failed') + n('timed_out') + n('lost') + n('expired') - num('expired_away')
   local unreachable = n('unreachable') + away + stuck + num('expired_away')
 
-  local state, stored_wave, told, set = f.state, f.wave, {}, {}
-  local function note(field, value)
-    f[field] = tostring(value)
-    set[#set + 1], set[#set + 2] = field, value
-  end
   -- Those that have come back since it was resumed must not make room for others.
   if num('failures_base') > failures then note('failures_base', failures) end
   if num('max_unreachable') >= 0 and num('unreachable_base') > unreachable then note('unreachable_base', unreachable) end
@@ -139,7 +158,7 @@ local function batch_settle(b, now, changed)
   end
 
   if state == 'running' and made < total and made >= num('wave_end') and not f.held_for
-    and queued + on_hosts - n('unreachable') - stuck == 0 then
+    and queued + on_hosts - n('unreachable') == 0 then
     if f.wave_done ~= f.wave then
       note('wave_done', f.wave)
       told[#told + 1] = {type = 'batch.wave_done', state = state, wave = f.wave}
@@ -175,16 +194,20 @@ local function batch_settle(b, now, changed)
     redis.call('ZADD', b.expiring, now + ${KEPT_MS}, b.id)
   end
 
-  local room, places = 0, most - (on_hosts - stuck)
+  local room, places, held = 0, most - (on_hosts - stuck), redis.call('SCARD', b.held)
   if state == 'running' and not f.held_for then
-    room = math.max(0, math.min(num('wave_end') - made, places - (queued - away)))
+    local idle = away
+    if queued + on_hosts >= most then idle = away + redis.call('ZINTERCARD', 2, b.waiting, b.draining) end
+    room = math.max(0, math.min(num('wave_end') - made, places - math.max(0, queued - idle)))
   end
+  -- What was let go is on its way, and counts: else all of the held ones would be let go for one place.
+  local free = math.min(held, math.max(0, places - math.max(0, queued - away - held)))
   local due
   if over then
     due = nil
   elseif room > 0 or (state == 'stopping' or state == 'canceling') and queued > 0
     or state == 'canceling' and on_hosts > n('canceling')
-    or state == 'running' and places > 0 and redis.call('SCARD', b.held) > 0 then
+    or state == 'running' and free > 0 then
     due = now
   elseif state == 'running' and num('next_wave_at') > 0 then
     due = num('next_wave_at')
@@ -220,6 +243,6 @@ local function batch_settle(b, now, changed)
     local version = redis.call('HINCRBY', b.hash, 'version', 1)
     redis.call('PUBLISH', b.channel, cjson.encode({b.id, version, state, '', f.owner, 'batch.changed'}))
   end
-  return state, room, places, wake
+  return state, room, places, wake, free
 end
 `;

@@ -14,8 +14,8 @@ export interface Look {
   batch: Batch;
   /** How many of its jobs may be made. */
   room: number;
-  /** How many more of its jobs may be on their hosts. */
-  places: number;
+  /** How many of the held ones may be let go. */
+  free: number;
   /** Those of its targets whose jobs are held back. */
   held: number[];
   /** The batch that must be over before it begins; null where it has begun. */
@@ -26,17 +26,17 @@ export interface Look {
 
 /**
  * KEYS 1.. the batch's (`course.ts`), then its request ARGV 1 id
- * Returns the request, the hash, room, places, the held ones, and in how many ms it is due or -1; nil without a record.
+ * Returns the request, the hash, room, for how many of the held ones there is room, these, and in how many ms it is due or -1; nil without a record.
  */
 const lookScript = defineScript(`${COURSE_LUA}
 local b, now = batch_at(1, ARGV[1]), clock()
 -- Whoever changes it from here on wakes somebody again.
 redis.call('HDEL', b.hash, 'awake')
 redis.call('ZREM', b.due, b.id)
-local state, room, places = batch_settle(b, now, false)
+local state, room, _, _, free = batch_settle(b, now, false)
 if not state then return nil end
 local due = redis.call('ZSCORE', b.due, b.id)
-return {redis.call('GET', KEYS[#KEYS]), redis.call('HGETALL', b.hash), room, places, redis.call('SMEMBERS', b.held),
+return {redis.call('GET', KEYS[#KEYS]), redis.call('HGETALL', b.hash), room, free, redis.call('SMEMBERS', b.held),
   due and math.max(0, due - now) or -1}
 `);
 
@@ -45,13 +45,13 @@ export async function look(redis: Redis, keys: Keys, id: string): Promise<Look |
     | [string, string[], number, number, string[], number]
     | null;
   if (reply === null) return null;
-  const [request, flat, room, places, held, lookInMs] = reply;
+  const [request, flat, room, free, held, lookInMs] = reply;
   const hash = pairs(flat);
   return {
     batch: decodeBatch(request, hash),
     waitsFor: hash.held_for ?? null,
     room,
-    places,
+    free,
     held: held.map(Number),
     lookInMs: lookInMs === -1 ? null : lookInMs,
   };

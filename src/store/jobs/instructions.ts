@@ -64,7 +64,7 @@ export function inBatch(job: Job, to: State, change: Change, first: number) {
     index: job.batch_index,
     keys: first,
     standing: change.withdrawn ? 'withdrawn' : to,
-    // What was started once is under way, whatever becomes of its batch: its further attempts are part of it.
-    first_start: to === 'dispatching' && job.attempts.length === 0,
+    starts: to === 'dispatching',
+    is_first: job.attempts.length === 0,
   };
 }

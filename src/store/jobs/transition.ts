@@ -49,9 +49,11 @@ end
 
 local now = clock()
 local b = p.batch and batch_at(p.batch.keys, p.batch.id)
-if b and p.batch.first_start and seen[1] == 'queued' then
+if b and p.batch.starts and seen[1] == 'queued' then
   local state, _, places = batch_settle(b, now, false)
-  if state and (state ~= 'running' or places <= 0) then
+  -- What was started once is under way: where its batch stops, its further attempts go on.
+  local goes_on = state == 'stopping' and not p.batch.is_first
+  if state and not goes_on and (state ~= 'running' or places <= 0) then
     -- Its batch starts nothing now: it waits until that lets it go, or withdraws it. Meanwhile it cannot miss a deadline.
     redis.call('ZREM', KEYS[8], p.id)
     redis.call('ZADD', KEYS[4], ${HELD_AT}, p.place)

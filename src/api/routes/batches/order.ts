@@ -33,21 +33,24 @@ export function createBatchOrders(deps: { now: () => number; sealer: Pick<Sealer
         created_by: from.caller,
       };
     },
-    /** The same again for some of its hosts; sizes and limits stay the numbers that they were, and so does the unique key. */
-    again(before: Batch, total: number, from: { caller: string; labels?: Record<string, string> }): Batch {
+    /**
+     * The same again for some of its hosts; sizes and limits stay the numbers that they were. It belongs to the same key,
+     * whoever asks for it: its unique key holds among the batches of that key, whose secret signs what is told of it.
+     */
+    again(before: Batch, total: number, labels?: Record<string, string>): Batch {
       const id = newId();
+      // The idempotency key is that of the request which made the first one.
+      const { idempotency, ...same } = before;
       const { sealed_env } = before.job;
       return {
-        ...before,
+        ...same,
         ...begun(id, total),
         job: {
           ...before.job,
-          labels: from.labels ?? before.job.labels,
-          created_by: from.caller,
+          labels: labels ?? before.job.labels,
           sealed_env:
             sealed_env && deps.sealer.seal(deps.sealer.open(sealed_env, envPlace(before.id)), envPlace(id)),
         },
-        created_by: from.caller,
         retry_of: before.id,
       };
     },

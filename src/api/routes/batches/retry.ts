@@ -69,9 +69,9 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
         tags: ['Batches'],
         summary: 'Run a part of a batch again',
         description:
-          'A new batch with `retry_of`, for just those hosts, with the same command, sizes, limits and `unique_key`. ' +
-          '409 `batch_not_over` while jobs of the batch may still begin, 409 `unique_key_in_use` while another batch with ' +
-          'its key is at work. `Idempotency-Key` makes a repetition answer with the first one.',
+          'A new batch with `retry_of`, for just those hosts, with the same command, sizes, limits and `unique_key`. It ' +
+          'belongs to the same API key as the first one, whoever asks for it. 409 `batch_not_over` while jobs of the batch ' +
+          'may still begin, 409 `unique_key_in_use` while another batch with its key is at work. `Idempotency-Key` makes a repetition answer with the first one.',
         headers: Type.Pick(SubmitHeaders, ['idempotency-key']),
         params: BatchParams,
         body: RetryBody,
@@ -85,7 +85,7 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
       const key = parseIdempotencyKey(headers['idempotency-key']);
       const print = () => fingerprint({ retry_of: before.id, ...body }, sealer.pepper);
       const idempotency = key === null ? undefined : { key, fingerprint: print() };
-      const earlier = idempotency && (await batches.findAccepted(caller.name, idempotency));
+      const earlier = idempotency && (await batches.findAccepted(before.created_by, idempotency));
       const accepted = earlier ?? (await begin(request, before, idempotency));
       if (accepted.kind === 'conflict') throw keyReused(accepted.id);
       if (accepted.kind === 'replayed') reply.header('idempotency-replayed', 'true');
@@ -115,8 +115,7 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
       });
     }
     await checkTargetsAgain(deps, targets, before.job.job_user, caller);
-    const { labels } = body;
-    const batch = again(before, targets.length, { caller: caller.name, ...(labels && { labels }) });
+    const batch = again(before, targets.length, body.labels);
     for (;;) {
       const last = await batches.holder(batch);
       if (last && !isBatchOver(last.state)) throw uniqueKeyInUse(last);
