@@ -64,7 +64,9 @@ export const BatchView = Type.Object(
     ),
     retry_of: orNull('string', 'The batch of which this one repeats a part.'),
     replaces: orNull('string', 'The batch that had to be over before this one began.'),
-    created_by: Type.String({ description: 'The name of the API key that made it.' }),
+    created_by: Type.String({
+      description: 'The name of the API key that it belongs to: that made it, or the batch that it repeats.',
+    }),
     canceled_by: orNull('string', 'The name of the API key that canceled it.'),
     created_at: Type.String({ description: 'When it was accepted. RFC 3339, UTC.' }),
     ended_at: time('When it was over: once every job that was started is.'),

@@ -97,6 +97,25 @@ describe('removal', () => {
       expect(await stores.redis.zscore(key, id)).toBeNull();
   });
 
+  it('leaves a request alone that claimed the same idempotency key for another batch', async () => {
+    const idempotency = { key: 'nightly', fingerprint: 'f'.repeat(43) };
+    const accept = async () => {
+      const batch = newBatch({ total: 1 });
+      const targets = [{ host: 'h', target_server: 'h' }];
+      const accepted = await batches.accept(batch, targets, idempotency, { seen: null, replaces: null });
+      if (accepted.kind !== 'accepted') throw new Error(`the batch was ${accepted.kind}`);
+      return accepted.batch;
+    };
+    const first = await accept();
+    const claim = stores.keys.idempotency('test', first.idempotency ?? '');
+    await stores.redis.del(claim);
+    const second = await accept();
+    expect(await batches.remove(first)).toBe(true);
+    expect(await batches.findAccepted('test', idempotency)).toMatchObject({ batch: { id: second.id } });
+    expect(await batches.remove(second)).toBe(true);
+    expect(await stores.redis.exists(claim)).toBe(0);
+  });
+
   it('of a batch that changed since it was read is refused', async () => {
     const { id } = await begin(['late-1'], 1);
     await batches.order(id, { kind: 'pause' });
