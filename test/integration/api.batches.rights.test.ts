@@ -90,3 +90,59 @@ describe('a retry', () => {
     expect(repeated.body.id).toBe(id);
   });
 });
+
+describe('a resume', () => {
+  /** The key of the name is changed for one that may do less. */
+  async function narrowed(grants: Parameters<TestApi['key']>[1]): Promise<Options> {
+    await api.apiKeys.revokeKey('deploy');
+    return { token: await api.key('deploy', { scopes: SCOPES, ...grants }) };
+  }
+
+  /** Paused when its first host has begun, and the second one's job waits for it. */
+  async function paused(): Promise<string> {
+    const { id } = (await submit({ max_parallel: 2 })).body as { id: string };
+    await byHand.proceed(id);
+    await byHand.start(await byHand.read(id), 'web1');
+    expect((await order(id, 'pause')).body).toMatchObject({
+      state: 'paused',
+      counts: { running: 1, queued: 1, unstarted: 1 },
+    });
+    return id;
+  }
+
+  it('is refused to a key that may not use hosts any more which have not started, and leaves it paused', async () => {
+    const id = await paused();
+    const less = await narrowed({ hosts: ['web1'] });
+    const refused = await order(id, 'resume', {}, less);
+    expect(refused).toMatchObject({
+      status: 403,
+      body: { code: 'forbidden', refused: 'web[2-3]', count: 2 },
+    });
+    expect((await byHand.read(id)).state).toBe('paused');
+    expect(await order(id, 'resume', {}, {})).toMatchObject({ status: 200, body: { state: 'running' } });
+  });
+
+  it('is refused to a key that may not run as its user any more', async () => {
+    const id = await paused();
+    const refused = await order(id, 'resume', {}, await narrowed({ users: ['www'] }));
+    expect(refused).toMatchObject({ status: 403, body: { field: 'job_user', refused: 'web[2-3]' } });
+  });
+
+  it('asks for no right on hosts that have begun, and for none on a batch that is over', async () => {
+    const over = (await submit({})).body.id as string;
+    expect((await order(over, 'cancel', {}, {})).body.state).toBe('canceled');
+    const id = await paused();
+    const less = await narrowed({ hosts: ['web2', 'web3'] });
+    expect(await order(id, 'resume', {}, less)).toMatchObject({ status: 200, body: { state: 'running' } });
+    expect(await order(over, 'resume', {}, less)).toMatchObject({
+      status: 409,
+      body: { code: 'batch_is_over' },
+    });
+  });
+
+  it('goes on without a host that is not registered any more', async () => {
+    const id = await paused();
+    expect((await api.call('DELETE', '/v1/hosts/web3')).status).toBe(204);
+    expect(await order(id, 'resume')).toMatchObject({ status: 200, body: { state: 'running' } });
+  });
+});

@@ -8,7 +8,7 @@ import type { HostConfig } from '../../../job/host.ts';
 import { fold, HostNamesError, unfold } from '../../../job/host-names.ts';
 import { type ApiKey, mayUseHost } from '../../../store/api-keys.ts';
 import type { HostStore } from '../../../store/hosts.ts';
-import { asksOfAgent, checkAgent, checkGrants } from '../jobs/permission.ts';
+import { asksOfAgent, checkAgent, checkGrants, type GrantedHost } from '../jobs/permission.ts';
 import { type BatchBody, MOST_TARGETS } from './submit.schema.ts';
 
 const PAGE = 500;
@@ -46,7 +46,11 @@ export async function settleTargets(
       `${chosen.length} hosts; a batch is for at most ${MOST_TARGETS}`,
     );
   }
-  refuseForbidden(chosen.map(({ config }) => config));
+  refuseForbidden(
+    chosen.map(({ config }) => config),
+    body.job_user ?? null,
+    caller,
+  );
   await refuseUnable(chosen.map(({ config }) => config));
   return chosen.map(({ config, target_server }) => ({ host: config.name, target_server }));
 
@@ -73,11 +77,6 @@ export async function settleTargets(
     return all;
   }
 
-  function refuseForbidden(configs: HostConfig[]): void {
-    const refusals = refusalsOf(configs, (config) => checkGrants(caller, config, body.job_user ?? null));
-    refuse(refusals, 'forbidden', 'targets');
-  }
-
   async function refuseUnable(configs: HostConfig[]): Promise<void> {
     if (!asksOfAgent(body)) return;
     const agents = await hosts.agentsOf(configs.map(({ name }) => name));
@@ -101,12 +100,28 @@ export async function checkTargetsAgain(
   if (gone.length > 0) {
     throw fault('target_unknown', 'scope', `${fold(gone)}: not registered any more`, { unknown: fold(gone) });
   }
-  const known = configs.filter((config) => config !== null);
-  refuse(
-    refusalsOf(known, (config) => checkGrants(caller, config, user)),
-    'forbidden',
-    'scope',
+  refuseForbidden(
+    configs.filter((config) => config !== null),
+    user,
+    caller,
   );
+}
+
+/**
+ * Hosts that were settled before are still the caller's to use. One that is not registered any more is no reason to
+ * refuse the others: nothing starts there.
+ * @throws SluiceError forbidden
+ */
+export async function checkGrantsAgain(
+  { hosts }: TargetDeps,
+  targets: readonly BatchTarget[],
+  user: string | null,
+  caller: ApiKey,
+): Promise<void> {
+  const configs = await hosts.resolveMany(targets.map(({ host }) => host));
+  // Its name is checked all the same: it may be registered again.
+  const named = targets.map(({ host }, i) => configs[i] ?? { name: host, allowed_users: null });
+  refuseForbidden(named, user, caller);
 }
 
 function namesIn(field: string, texts: string[]): string[] {
@@ -123,7 +138,15 @@ interface Refusal {
   error: SluiceError;
 }
 
-function refusalsOf(configs: HostConfig[], check: (config: HostConfig, i: number) => void): Refusal[] {
+function refuseForbidden(hosts: readonly GrantedHost[], user: string | null, caller: ApiKey): void {
+  const refusals = refusalsOf(hosts, (host) => checkGrants(caller, host, user));
+  refuse(refusals, 'forbidden', 'targets');
+}
+
+function refusalsOf<Host extends { name: string }>(
+  configs: readonly Host[],
+  check: (config: Host, i: number) => void,
+): Refusal[] {
   return configs.flatMap((config, i) => {
     try {
       check(config, i);

@@ -9,8 +9,11 @@ import { type ApiKey, hasScope, mayRunAs, mayUseHost } from '../../../store/api-
 import type { Wishes } from './order.ts';
 import type { SubmitBody } from './submit.schema.ts';
 
+/** What of a host says who may use it. */
+export type GrantedHost = Pick<HostConfig, 'name' | 'allowed_users'>;
+
 /** @throws SluiceError forbidden with the field at fault */
-export function checkGrants(caller: ApiKey, host: HostConfig, user: string | null): void {
+export function checkGrants(caller: ApiKey, host: GrantedHost, user: string | null): void {
   if (!mayUseHost(caller, host.name)) {
     forbid('target_server', `the API key ${caller.name} may not use the host ${host.name}`);
   }
