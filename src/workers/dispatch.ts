@@ -2,6 +2,7 @@
 import type { Logger } from 'pino';
 import type { AgentPort } from '../job/agent-port.ts';
 import type { Job } from '../job/record.ts';
+import type { BatchStore } from '../store/batches.ts';
 import type { Feed } from '../store/feed.ts';
 import type { JobStore } from '../store/jobs.ts';
 import type { Limit, Mailbox } from '../store/mailbox.ts';
@@ -11,6 +12,7 @@ import type { InSlot } from '../store/slots/in-slot.ts';
 import type { Commit } from './commit.ts';
 import type { Contact } from './contact.ts';
 import { createAcceptance } from './dispatch/acceptance.ts';
+import { createBatchGate } from './dispatch/batch-gate.ts';
 import { createCommitStart, type ReplicatedStarts } from './dispatch/commit-start.ts';
 import { createDeadline } from './dispatch/deadline.ts';
 import { createDrain } from './dispatch/drain.ts';
@@ -18,12 +20,13 @@ import type { Effort } from './dispatch/effort.ts';
 import { createStartFailure } from './dispatch/failure.ts';
 import { createPutBack } from './dispatch/put-back.ts';
 import { createStart } from './dispatch/start.ts';
-import { createKeepFromStarting } from './dispatch/tombstone.ts';
+import { createHasStarted, createKeepFromStarting } from './dispatch/tombstone.ts';
 
 export function createDispatch(deps: {
   jobs: JobStore;
   /** Null: no replicas are asked for. */
   replicated: ReplicatedStarts | null;
+  batches: Pick<BatchStore, 'get'>;
   mailbox: Mailbox;
   agents: AgentPort;
   contact: Contact;
@@ -37,10 +40,12 @@ export function createDispatch(deps: {
   stopping: AbortSignal;
   log: Logger;
 }) {
-  const { jobs, mailbox, agents, contact, commit, inSlot, effort, feed, queues, sealer, log } = deps;
+  const { jobs, batches, mailbox, agents, contact, commit, inSlot, effort, feed, queues, sealer, log } = deps;
   const { wake, isCrowded } = queues;
-  const keepFromStarting = createKeepFromStarting({ agents, contact, commit });
+  const hasStarted = createHasStarted({ agents, contact, commit });
+  const keepFromStarting = createKeepFromStarting({ agents, contact, commit, hasStarted });
   const putBack = createPutBack({ jobs });
+  const batchGate = createBatchGate({ batches, hasStarted, keepFromStarting, putBack });
   const deadline = createDeadline({ jobs, keepFromStarting });
   const startFailed = createStartFailure({
     ...{ jobs, agents, contact, commit, keepFromStarting, putBack, log },
@@ -55,7 +60,7 @@ export function createDispatch(deps: {
   };
   const start = createStart({
     commitStart: createCommitStart({ jobs, putBack, replicated: deps.replicated }),
-    ...{ jobs, contact, openEnv, commit, wake, deadline, startFailed, log },
+    ...{ jobs, contact, openEnv, commit, wake, deadline, batchGate, startFailed, log },
     agents: patient,
   });
   const { onAccepted, close } = createAcceptance(feed);

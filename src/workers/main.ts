@@ -152,12 +152,14 @@ export async function startWorkers({
   const workerMetrics = measureWorkers(metrics.registry, { holds });
 
   const stopping = stop.signal;
+  const batches = points.batches(createBatchStore(stored));
   const {
     drain,
     deadline,
     close: closeDispatch,
   } = createDispatch({
-    ...{ jobs, mailbox, agents, contact, commit, inSlot, effort, feed, sealer, onLimited, stopping, log },
+    ...{ jobs, batches, mailbox, agents, contact, commit, inSlot, effort, feed, sealer },
+    ...{ onLimited, stopping, log },
     replicated,
     queues: { wake, isCrowded },
   });
@@ -181,7 +183,6 @@ export async function startWorkers({
     }),
   ];
   const cancel = createCancel({ jobs, wake });
-  const batches = points.batches(createBatchStore(stored));
   const proceed = createProceed({ batches, jobs, cancel, sealer, wake, stopping, log });
   workers.push(
     createQueueWorker({

@@ -12,6 +12,7 @@ import type { JobStore } from '../../store/jobs.ts';
 import type { Wake } from '../../store/queues.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import type { BatchGate } from './batch-gate.ts';
 import type { CommitStart } from './commit-start.ts';
 import type { Deadline } from './deadline.ts';
 import type { StartFailure } from './failure.ts';
@@ -55,10 +56,12 @@ export function createStart(deps: {
   commit: Commit;
   wake: Pick<Wake, 'follow'>;
   deadline: Deadline;
+  batchGate: BatchGate;
   startFailed: StartFailure;
   log: Logger;
 }): Start {
-  const { jobs, agents, contact, openEnv, commitStart, commit, wake, deadline, startFailed, log } = deps;
+  const { jobs, agents, contact, openEnv, commitStart, commit, wake, deadline, batchGate, startFailed, log } =
+    deps;
 
   return async (target, facts, id, { alone, paidUntil, isOurs }) => {
     if (!(await isOurs())) throw lapsed();
@@ -109,7 +112,7 @@ export function createStart(deps: {
     const paid = performance.now() < paidUntil + GRACE_MS;
     return send(target, dispatching, {
       ...{ again: false, waitSeconds, paid },
-      through: (dial) => lookingFirst(dial, dispatching, { movedAt, isOurs }),
+      look: () => lookFirst(dispatching, { movedAt, isOurs }),
     });
   }
 
@@ -117,25 +120,21 @@ export function createStart(deps: {
    * Held up by a slow store, or for want of another token: a cancel may have been delivered meanwhile, which found
    * nothing on the host. From here on it is counted anew in what time the start may arrive.
    */
-  function lookingFirst(
-    dial: DialHost,
+  async function lookFirst(
     job: Job,
     { movedAt, isOurs }: { movedAt: number; isOurs: () => Promise<boolean> },
-  ): DialHost {
-    let isSent = false;
-    return {
-      ...dial,
-      async beforeRequest() {
-        await dial.beforeRequest?.();
-        // What the agent is asked after the start itself.
-        if (isSent) return;
-        isSent = true;
-        if (performance.now() - movedAt < PROMPT_MS) return;
-        if (!(await isOurs())) throw lapsed();
-        const isAsItWas = await jobs.note(job, { dispatched_at: await jobs.now() });
-        if (!isAsItWas) throw new SluiceError('host_busy', 'it was moved while its start waited');
-      },
-    };
+  ): Promise<void> {
+    if (performance.now() - movedAt < PROMPT_MS) return;
+    if (!(await isOurs())) throw lapsed();
+    const isAsItWas = await jobs.note(job, { dispatched_at: await jobs.now() });
+    if (!isAsItWas) throw new SluiceError('host_busy', 'it was moved while its start waited');
+    await lookAtBatch(job);
+  }
+
+  async function lookAtBatch(job: Job): Promise<void> {
+    if (await batchGate.isShut(job)) {
+      throw new SluiceError('host_busy', 'its batch has ceased to start jobs while its start waited');
+    }
   }
 
   /** Its reply was lost, or the worker that sent it died: who answers there is asked before it is sent again. */
@@ -145,19 +144,21 @@ export function createStart(deps: {
       // A Base agent that took a Full one's place would start the command anew with every repetition.
       if (job.started_by === 'full' && kind !== 'full') return startFailed.cannotBeSettled(job);
       if (await deadline.passedWhileDispatching(target, job)) return { againInMs: null };
+      const held = await batchGate.holdsBack(target, job);
+      if (held) return held;
     } catch (error) {
       return startFailed.unanswered(target, job, error);
     }
     if (job.started_by === 'base') return startFailed.cannotBeRepeated(target, job);
     log.info({ job: job.id, host: job.host, token: launchToken(job) }, 'job.start_repeated');
-    return send(target, job, { again: true, waitSeconds: 0, paid: false, through: asIs });
+    return send(target, job, { again: true, waitSeconds: 0, paid: false, look: () => lookAtBatch(job) });
   }
 
-  async function send(target: Target, job: Job, { again, waitSeconds, paid, through }: Sending) {
+  async function send(target: Target, job: Job, { again, waitSeconds, paid, look }: Sending) {
     const order = { job, token: launchToken(job), ...openEnv(job), wait_seconds: waitSeconds };
     let started: Awaited<ReturnType<AgentPort['start']>>;
     try {
-      started = await contact.attempt(target, 'run', (dial) => agents.start(through(dial), order), {
+      started = await contact.attempt(target, 'run', (dial) => agents.start(looking(dial, look), order), {
         paid,
       });
     } catch (error) {
@@ -192,11 +193,23 @@ interface Sending {
   again: boolean;
   waitSeconds: number;
   paid: boolean;
-  /** What the host is dialed through. */
-  through: (dial: DialHost) => DialHost;
+  /** Rejects where it must not be sent any more: it may have waited for a token. */
+  look: () => Promise<void>;
 }
 
-const asIs = (dial: DialHost) => dial;
+/** Looks before the start itself; what the agent is asked afterwards goes through. */
+function looking(dial: DialHost, look: () => Promise<void>): DialHost {
+  let isSent = false;
+  return {
+    ...dial,
+    async beforeRequest() {
+      await dial.beforeRequest?.();
+      if (isSent) return;
+      isSent = true;
+      await look();
+    },
+  };
+}
 
 /** Whoever has the job by now goes on from its record; here nothing more may come of it. */
 const lapsed = () => new Error('the claim on its start has lapsed');

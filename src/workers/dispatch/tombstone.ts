@@ -17,23 +17,39 @@ import type { Contact, Target } from '../contact.ts';
  */
 export type KeepFromStarting = (target: Target, job: Job, reason: string) => Promise<boolean>;
 
-export function createKeepFromStarting(deps: {
-  agents: Pick<AgentPort, 'ask' | 'cancel'>;
+/**
+ * @returns whether its host knows of the start; the job is then what its host said. One that is still on its way may come
+ * after a `false`.
+ * @throws SluiceError of an agent: nothing may be concluded
+ */
+export type HasStarted = (target: Target, job: Job) => Promise<boolean>;
+
+export function createHasStarted(deps: {
+  agents: Pick<AgentPort, 'ask'>;
   contact: Pick<Contact, 'attempt'>;
   commit: Commit;
-}): KeepFromStarting {
+}): HasStarted {
   const { agents, contact, commit } = deps;
 
-  /** A tombstone stops what it finds, so it is only for a start of which the host knows nothing. */
-  async function hasStarted(target: Target, job: Job): Promise<boolean> {
+  return async (target, job) => {
     const { reports, errors } = await contact.attempt(target, 'reconcile', (dial) => agents.ask(dial, [job]));
     const report = reports.get(job.id);
     if (!report) throw errors.get(job.id) ?? new SluiceError('agent_reply_lost');
     if (report.kind === 'unknown' || report.kind === 'never_ran') return false;
     return (await commit(target, job, report)) !== null;
-  }
+  };
+}
+
+export function createKeepFromStarting(deps: {
+  agents: Pick<AgentPort, 'cancel'>;
+  contact: Pick<Contact, 'attempt'>;
+  commit: Commit;
+  hasStarted: HasStarted;
+}): KeepFromStarting {
+  const { agents, contact, commit, hasStarted } = deps;
 
   return async (target, job, reason) => {
+    // A tombstone stops what it finds, so it is only for a start of which the host knows nothing.
     if (await hasStarted(target, job)) return false;
     const order = { signal: 'TERM', grace_seconds: 0, reason };
     const { report } = await contact.attempt(target, 'cancel', (dial) => agents.cancel(dial, job, order));
