@@ -1,6 +1,7 @@
 /** A batch as callers see it: in replies, lists and webhooks. Never its environment. */
 import Type, { type Static } from 'typebox';
 import { BATCH_STATES, type Batch, COUNTED, ON_LIMIT } from '../job/batch.ts';
+import { OUTCOME_KINDS } from '../job/outcome.ts';
 import { MODES } from '../job/record.ts';
 import { nullable, oneOf, oneOfOrNull, orNull, time } from './fields.ts';
 import { timestamp } from './job-view.ts';
@@ -88,6 +89,8 @@ export const BatchOutput = Type.Object({
   count: Type.Integer({ description: 'How many they are.' }),
   state: oneOf(COUNTED, 'Where they stand, as in `counts`.'),
   return_code: orNull('integer', 'Null while they are not over, and where there is none.'),
+  outcome: oneOfOrNull(OUTCOME_KINDS, 'How their jobs ended; null while they are not over.'),
+  message: orNull('string', 'What the job of one of them says of its end.'),
   stdout: orNull('string', 'The last 8 KiB; null while they are not over, and where it was not kept.'),
   stderr: orNull('string', 'The last 8 KiB; null while they are not over, and where it was not kept.'),
 });

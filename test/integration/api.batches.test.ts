@@ -63,8 +63,9 @@ describe('a batch', () => {
     expect(counts).toMatchObject({ unstarted: 4 });
     const over = await endOf(id);
     expect(over).toMatchObject({ state: 'succeeded', total: 4, counts: { succeeded: 4, unstarted: 0 } });
+    const end = { state: 'succeeded', return_code: 0, outcome: 'exit', message: null };
     expect(await items(`/v1/batches/${id}/output`)).toEqual([
-      { hosts: 'web[1-4]', count: 4, state: 'succeeded', return_code: 0, stdout: 'hello\n', stderr: '' },
+      { hosts: 'web[1-4]', count: 4, ...end, stdout: 'hello\n', stderr: '' },
     ]);
     const jobs = await items(`/v1/batches/${id}/jobs`);
     expect(jobs.map(({ host, batch_id }) => [host, batch_id])).toEqual(

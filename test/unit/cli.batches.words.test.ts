@@ -5,11 +5,12 @@ import {
   EXIT_CODES,
   exitCodeOfBatch,
   headingOf,
+  headingOfOutput,
   overCount,
   sentenceForBatch,
 } from '../../src/cli/batches/words.ts';
 import { type BatchCounts, type BatchState, COUNTED } from '../../src/job/batch.ts';
-import type { BatchView } from '../../src/protocol/batch-view.ts';
+import type { BatchOutput, BatchView } from '../../src/protocol/batch-view.ts';
 
 function batch(state: BatchState, counts: Partial<BatchCounts>, more: Partial<BatchView> = {}): BatchView {
   const all = { ...(Object.fromEntries(COUNTED.map((name) => [name, 0])) as BatchCounts), ...counts };
@@ -64,3 +65,28 @@ describe('a batch in words', () => {
     }
   });
 });
+
+describe('the heading above the output of hosts', () => {
+  it.each<[string, Partial<BatchOutput>]>([
+    ['succeeded', { state: 'succeeded', outcome: 'exit', return_code: 0 }],
+    ['failed (3)', { state: 'failed', outcome: 'exit', return_code: 3 }],
+    ['failed (137)', { state: 'failed', outcome: 'signal', return_code: 137, message: 'killed' }],
+    [
+      'failed, rejected: there is no user deploy',
+      { state: 'failed', outcome: 'rejected', message: 'there is no\nuser deploy' },
+    ],
+    ['failed, spawn error', { state: 'failed', outcome: 'spawn_error' }],
+    ['lost, forgotten: it is gone', { state: 'lost', outcome: 'forgotten', message: 'it is gone' }],
+    ['timed out (143): ran for 5 s', timedOut('ran for 5 s')],
+    ['timed out (143)', timedOut(null)],
+    ['running', { state: 'running' }],
+  ])('%s', (words, group) => {
+    const none = { outcome: null, message: null, return_code: null, stdout: null, stderr: null };
+    const heading = headingOfOutput({ hosts: 'web[1-2]', count: 2, state: 'failed', ...none, ...group });
+    expect(heading).toBe(`== web[1-2] (2): ${words}`);
+  });
+});
+
+function timedOut(message: string | null): Partial<BatchOutput> {
+  return { state: 'timed_out', outcome: 'timeout', return_code: 143, message };
+}

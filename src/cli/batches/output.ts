@@ -2,6 +2,7 @@
 import type { BatchOutput } from '../../protocol/batch-view.ts';
 import { untilAnswered } from '../client/again.ts';
 import type { Client } from '../client.ts';
+import { headingOfOutput } from './words.ts';
 
 export async function readOutput(client: Client, id: string): Promise<BatchOutput[]> {
   const path = `/v1/batches/${encodeURIComponent(id)}/output`;
@@ -10,15 +11,9 @@ export async function readOutput(client: Client, id: string): Promise<BatchOutpu
 
 export function printOutput(groups: BatchOutput[]): void {
   for (const group of groups) {
-    process.stdout.write(`${headingFor(group)}\n${withNewline(group.stdout)}`);
+    process.stdout.write(`${headingOfOutput(group)}\n${withNewline(group.stdout)}`);
     if (group.stderr) process.stdout.write(`-- stderr\n${withNewline(group.stderr)}`);
   }
-}
-
-/** `== web[001-118] (118): failed (3)` */
-function headingFor({ hosts, count, state, return_code }: BatchOutput): string {
-  const code = state === 'succeeded' || return_code === null ? '' : ` (${return_code})`;
-  return `== ${hosts} (${count}): ${state.replace('_', ' ')}${code}`;
 }
 
 function withNewline(text: string | null): string {

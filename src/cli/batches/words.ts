@@ -1,6 +1,7 @@
 /** A batch in words: one line for people, and the exit code that stands for its end. */
 import type { BatchCounts, Counted } from '../../job/batch.ts';
-import type { BatchView } from '../../protocol/batch-view.ts';
+import type { OutcomeKind } from '../../job/outcome.ts';
+import type { BatchOutput, BatchView } from '../../protocol/batch-view.ts';
 
 /** What `sluice run` ends with; 1 is the command line's own failure, 130 Ctrl-C. */
 export const EXIT_CODES = { succeeded: 0, failed: 2, stopped: 3, unreachable: 4, canceled: 5 } as const;
@@ -27,6 +28,9 @@ const ORDER: readonly Counted[] = [
   'unstarted',
 ];
 
+/** Ends that are as good as the state of the same name. */
+const SAID_BY_STATE: readonly string[] = ['timeout', 'canceled', 'expired'] satisfies OutcomeKind[];
+
 /** `batch_01… running, wave 2: 110 succeeded, 2 failed, 8 running` */
 export function sentenceForBatch(batch: BatchView): string {
   return `${batch.id} ${headingOf(batch)}: ${countsInWords(batch.counts)}`;
@@ -42,6 +46,21 @@ export function headingOf({ state, stopped_because, waves, wave, next_wave_at }:
 export function countsInWords(counts: BatchCounts): string {
   const present = ORDER.filter((name) => counts[name] > 0);
   return present.map((name) => `${counts[name]} ${name.replace('_', ' ')}`).join(', ');
+}
+
+/** `== web[001-118] (118): failed (3)`, `== web[119-120] (2): failed, rejected: this host has no user deploy` */
+export function headingOfOutput(group: BatchOutput): string {
+  return `== ${group.hosts} (${group.count}): ${group.state.replace('_', ' ')}${why(group)}`;
+}
+
+/** What its state leaves open. */
+function why({ state, outcome, return_code, message }: BatchOutput): string {
+  if (state === 'succeeded') return '';
+  const code = return_code === null ? '' : ` (${return_code})`;
+  // A gateway of an earlier version does not say it.
+  if (!outcome || outcome === 'exit' || outcome === 'signal') return code;
+  const kind = SAID_BY_STATE.includes(outcome) ? '' : `, ${outcome.replace('_', ' ')}`;
+  return `${kind}${code}${message === null ? '' : `: ${message.replace(/\s+/g, ' ')}`}`;
 }
 
 /** How many of its hosts are through. */

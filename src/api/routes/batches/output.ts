@@ -24,9 +24,7 @@ export interface BatchOutputDeps {
   jobs: Pick<JobStore, 'getMany' | 'tails'>;
 }
 
-interface Group {
-  state: BatchOutput['state'];
-  return_code: number | null;
+interface Group extends Pick<BatchOutput, 'state' | 'return_code' | 'outcome' | 'message'> {
   hosts: string[];
   /** One of its jobs, of which the output is shown; null where none is over. */
   shown: string | null;
@@ -69,10 +67,11 @@ export function batchOutputRoute(app: Api, { batches, jobs }: BatchOutputDeps): 
       for (const [i, { host }] of targets.entries()) {
         const job = found.get(ids[i] ?? '');
         const state = countedIn(standings[from + i] ?? 'unstarted');
-        const return_code = job?.outcome?.return_code ?? null;
-        // Where nothing is known of its output, that is all they have in common.
-        const key = JSON.stringify([state, return_code, job?.output_print ?? null]);
-        const group = groups.get(key) ?? { state, return_code, hosts: [], shown: job?.id ?? null };
+        const { kind = null, return_code = null, message = null } = job?.outcome ?? {};
+        // Where nothing is known of its output, that is all they have in common. Messages differ from host to host.
+        const key = JSON.stringify([state, kind, return_code, job?.output_print ?? null]);
+        const begun = { state, outcome: kind, return_code, message, hosts: [], shown: job?.id ?? null };
+        const group = groups.get(key) ?? begun;
         groups.set(key, group);
         group.hosts.push(host);
       }
@@ -80,13 +79,12 @@ export function batchOutputRoute(app: Api, { batches, jobs }: BatchOutputDeps): 
     return [...groups.values()];
   }
 
-  async function show({ hosts, state, return_code, shown }: Group, whole: boolean): Promise<BatchOutput> {
+  async function show({ hosts, shown, ...end }: Group, whole: boolean): Promise<BatchOutput> {
     const tails = shown !== null && whole ? await jobs.tails(shown) : null;
     return {
       hosts: fold(hosts),
       count: hosts.length,
-      state,
-      return_code,
+      ...end,
       stdout: tails?.stdout.toString('utf8') ?? null,
       stderr: tails?.stderr.toString('utf8') ?? null,
     };
