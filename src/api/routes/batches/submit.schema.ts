@@ -2,10 +2,12 @@
 import Type, { type Static } from 'typebox';
 import { SHARE, type Share } from '../../../job/batch/sizes.ts';
 import { ON_LIMIT } from '../../../job/batch.ts';
-import { SubmitBody } from '../jobs/submit.schema.ts';
+import { COMMAND_BYTES, SubmitBody } from '../jobs/submit.schema.ts';
 
 /** Hosts in one batch. */
 export const MOST_TARGETS = 10_000;
+/** Of all of its jobs together: each has a copy of command, `env` and `secret_env`. */
+export const MOST_COPIED_BYTES = 64 * 1_048_576;
 
 const { target_server, start_deadline_seconds, unique_key, on_duplicate, callback_url, ...ofJob } =
   SubmitBody.properties;
@@ -85,6 +87,13 @@ export const BatchBody = Type.Object(
         'runs, too.',
     }),
     ...ofJob,
+    command: Type.String({
+      minLength: 1,
+      maxLength: COMMAND_BYTES,
+      description:
+        'A shell command line, up to 64 KiB of UTF-8. Each job has a copy of it, of `env` and of `secret_env`: times ' +
+        'the number of hosts they may come to 64 MiB.',
+    }),
     start_deadline_seconds: Type.Integer({
       minimum: 1,
       maximum: 31_536_000,

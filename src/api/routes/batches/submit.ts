@@ -4,7 +4,7 @@
  */
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import Type from 'typebox';
-import { isBatchOver } from '../../../job/batch.ts';
+import { type BatchTarget, isBatchOver } from '../../../job/batch.ts';
 import { BatchTargets, BatchView, batchView } from '../../../protocol/batch-view.ts';
 import type { AcceptedBatch, BatchStore } from '../../../store/batches.ts';
 import type { Idempotency } from '../../../store/jobs/idempotency.ts';
@@ -18,6 +18,7 @@ import { type CallbackDeps, checkCallback } from '../jobs/callback.ts';
 import { checkBody } from '../jobs/order.ts';
 import { checkReplace } from '../jobs/permission.ts';
 import { SubmitHeaders } from '../jobs/submit.schema.ts';
+import { checkCopies } from './copies.ts';
 import { createBatchOrders } from './order.ts';
 import { keyReused, uniqueKeyInUse } from './refused.ts';
 import { BatchBody, BatchQuery } from './submit.schema.ts';
@@ -68,7 +69,7 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
   );
 
   async function rehearse({ body, caller }: SubmitRequest): Promise<BatchTargets> {
-    const targets = (await settleTargets(deps, body, caller)).map(({ host }) => host);
+    const targets = (await settled(body, caller)).map(({ host }) => host);
     return { targets, total: targets.length };
   }
 
@@ -76,7 +77,7 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
     const { body, caller } = request;
     checkReplace(caller, body);
     await checkCallback(deps, body.callback_url ?? null, caller.name);
-    const targets = await settleTargets(deps, body, caller);
+    const targets = await settled(body, caller);
     const batch = ordered(body, targets.length, {
       caller: caller.name,
       traceparent: traceparentOf(request),
@@ -97,6 +98,12 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
       const accepted = await batches.accept(batch, targets, idempotency ?? undefined, options);
       if (accepted.kind !== 'holder_changed') return accepted;
     }
+  }
+
+  async function settled(body: BatchBody, caller: SubmitRequest['caller']): Promise<BatchTarget[]> {
+    const targets = await settleTargets(deps, body, caller);
+    checkCopies(body, targets.length);
+    return targets;
   }
 
   async function answer(request: SubmitRequest, reply: FastifyReply, accepted: AcceptedBatch) {

@@ -107,10 +107,14 @@ export function sealEnvironment(sealer: Pick<Sealer, 'seal'>, id: string, body: 
 
 function checkEnvironment(field: string, env: Record<string, string>): void {
   for (const [name, value] of Object.entries(env)) checkText(`${field}.${name}`, value);
-  const bytes = Object.entries(env)
+  if (environmentBytes(env) > ENV_BYTES) refuse(field, 'is larger than 32 KiB');
+}
+
+/** Its names and values as UTF-8. */
+export function environmentBytes(env: Record<string, string>): number {
+  return Object.entries(env)
     .flat()
     .reduce((sum, text) => sum + Buffer.byteLength(text), 0);
-  if (bytes > ENV_BYTES) refuse(field, 'is larger than 32 KiB');
 }
 
 /** A NUL ends a string on the host; a lone surrogate has no UTF-8. Either would change the text silently. */
