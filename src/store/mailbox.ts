@@ -37,6 +37,8 @@ export interface Mailbox {
   giveBack(host: string, claim: Claim, delayMs: number): Promise<void>;
   /** Has a mailbox looked at after `delayMs` only. */
   putOff(host: string, delayMs: number): Promise<void>;
+  /** Has nobody look at a mailbox any more. @returns false if something waits or is in a slot: it is left as it is */
+  disarmIfEmpty(host: string): Promise<boolean>;
   /** Those of the jobs that do not wait in their hosts' mailboxes: in somebody's hands, over by now, or in nobody's. */
   withoutPlace(jobs: readonly Job[]): Promise<Job[]>;
   /** Puts a job back that is in nobody's hands, not before its `not_before`; what waits or is in a slot is left alone. */
@@ -102,6 +104,13 @@ const putOffScript = defineScript(`
 redis.call('ZADD', KEYS[1], 'XX', clock() + ARGV[2], ARGV[1])
 `);
 
+/** KEYS 1 armed 2 mailbox 3 ready 4 slots ARGV 1 host. Returns 1 if nothing is there. */
+const disarmIfEmptyScript = defineScript(`
+if redis.call('EXISTS', KEYS[2], KEYS[3], KEYS[4]) > 0 then return 0 end
+redis.call('ZREM', KEYS[1], ARGV[1])
+return 1
+`);
+
 export function createMailbox(stored: { redis: Redis; keys: Keys }): Mailbox {
   const { redis, keys } = stored;
   return {
@@ -122,6 +131,10 @@ export function createMailbox(stored: { redis: Redis; keys: Keys }): Mailbox {
     },
     async putOff(host, delayMs) {
       await putOffScript(redis, [keys.armed], [host, delayMs]);
+    },
+    async disarmIfEmpty(host) {
+      const places = [keys.mailbox(host), keys.ready(host), keys.slots(host)];
+      return (await disarmIfEmptyScript(redis, [keys.armed, ...places], [host])) === 1;
     },
     async withoutPlace(jobs) {
       if (jobs.length === 0) return [];

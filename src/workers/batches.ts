@@ -11,6 +11,7 @@ import type { JobStore } from '../store/jobs.ts';
 import type { Wake } from '../store/queues.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createEndEarly } from './batches/end-early.ts';
+import { createEndGone } from './batches/gone.ts';
 import { createJobs } from './batches/jobs.ts';
 import { createSucceedBatch } from './batches/succeed.ts';
 
@@ -29,6 +30,7 @@ export function createProceed(deps: {
     'look' | 'make' | 'letGo' | 'targets' | 'standings' | 'order' | 'get' | 'putOff' | 'now'
   >;
   jobs: Pick<JobStore, 'getMany' | 'transition'>;
+  hosts: Parameters<typeof createEndGone>[0]['hosts'];
   cancel: Cancel;
   sealer: Pick<Sealer, 'seal' | 'open'>;
   wake: Pick<Wake, 'dispatchBehind' | 'batch'>;
@@ -38,6 +40,7 @@ export function createProceed(deps: {
 }): Proceed {
   const { batches, jobs, sealer, wake, stopping, log } = deps;
   const endEarly = createEndEarly(deps);
+  const endGone = createEndGone(deps);
   const succeed = createSucceedBatch(deps);
   const { ofTarget, idsOf } = createJobs({ batches, sealer });
 
@@ -88,10 +91,11 @@ export function createProceed(deps: {
       targets.map(async (target, i) => {
         const job = ofTarget(batch, target, batch.made + i, now);
         const one = await batches.make(job);
-        return one ? [{ ...one, host: job.host }] : [];
+        return one ? [{ ...one, job }] : [];
       }),
     );
-    await wakeAll(made.flat().flatMap(({ wake, host }) => (wake ? [host] : [])));
+    const there = await endGone(made.flat());
+    await wakeAll(there.flatMap(({ wake, job }) => (wake ? [job.host] : [])));
     return made.flat().length;
   }
 

@@ -183,7 +183,7 @@ export async function startWorkers({
     }),
   ];
   const cancel = createCancel({ jobs, wake });
-  const proceed = createProceed({ batches, jobs, cancel, sealer, wake, stopping, log });
+  const proceed = createProceed({ batches, jobs, hosts, cancel, sealer, wake, stopping, log });
   workers.push(
     createQueueWorker({
       ...shared,

@@ -18,6 +18,8 @@ export function createBatchByHand(stores: Stores) {
   const proceed = createProceed({
     ...{ batches, jobs: stores.jobs, cancel: stores.cancel, sealer: stores.sealer, wake: stores.wake },
     ...{ stopping: new AbortController().signal, log: pino({ level: 'silent' }) },
+    // Nothing is asked of them, so they need not be registered.
+    hosts: { resolveMany: async (names) => names },
   });
   return {
     batches,

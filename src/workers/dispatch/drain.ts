@@ -35,7 +35,7 @@ const UNKNOWN_MS = 60_000;
 export type Drain = (host: string) => Promise<void>;
 
 export function createDrain(deps: {
-  mailbox: Pick<Mailbox, 'take' | 'ready' | 'renew' | 'release' | 'giveBack' | 'putOff'>;
+  mailbox: Pick<Mailbox, 'take' | 'ready' | 'renew' | 'release' | 'giveBack' | 'putOff' | 'disarmIfEmpty'>;
   contact: Pick<Contact, 'target' | 'known' | 'facts'>;
   inSlot: InSlot;
   start: Start;
@@ -124,16 +124,16 @@ export function createDrain(deps: {
     }
   }
 
-  /** Null if the host is not known; its jobs wait for their deadline, and are not looked at every second. */
+  /** Null if the host is not known; jobs that wait for it all the same do so for their deadline, seldom looked at. */
   async function targetOf(host: string): Promise<Target | null> {
-    let target: Target | null = null;
-    try {
-      target = await contact.target(host);
-      if (!target) log.error({ host }, 'dispatch.host_unknown');
-    } finally {
-      if (!target) await mailbox.putOff(host, UNKNOWN_MS);
-    }
-    return target;
+    const target = await contact.target(host).catch(async (error: unknown) => {
+      await mailbox.putOff(host, UNKNOWN_MS);
+      throw error;
+    });
+    if (target || (await mailbox.disarmIfEmpty(host))) return target;
+    log.error({ host }, 'dispatch.host_unknown');
+    await mailbox.putOff(host, UNKNOWN_MS);
+    return null;
   }
 
   /** A host that was never seen, or that fails, is asked who it is before a job is risked on it. */
