@@ -27,7 +27,7 @@ export async function readOutbox(redis: Redis, keys: Keys, limit: number): Promi
 }
 
 async function readEntry(redis: Redis, keys: Keys, text: string): Promise<Outgoing['entry']> {
-  const { id } = JSON.parse(text) as { id: string };
+  const id = String((JSON.parse(text) as { id: unknown }).id);
   return id.startsWith('batch_')
     ? decodeBatchEntry(text, await redis.get(keys.batchRequest(id)))
     : decodeOutboxEntry(text, await redis.get(keys.jobRequest(id)));
