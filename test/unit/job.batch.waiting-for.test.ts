@@ -28,6 +28,7 @@ function standingOf({ batch, hosts, standing }: Given): BatchStanding {
     state_since: NOW - MINUTE,
     paused_by: null,
     waits_for: null,
+    waits_for_state: null,
     wave_end: 100,
     due_at: null,
     failures: 0,
@@ -41,9 +42,16 @@ function standingOf({ batch, hosts, standing }: Given): BatchStanding {
 const CASES: { what: string; given: Given; waits: BatchWaitingFor; words: RegExp }[] = [
   {
     what: 'one that replaces another',
-    given: { batch: { made: 0 }, standing: { waits_for: 'batch_W' } },
+    given: { batch: { made: 0 }, standing: { waits_for: 'batch_W', waits_for_state: 'canceling' } },
     waits: 'replaced_batch',
     words: /^It replaces batch_W, and begins once nothing of that one can be at work/,
+  },
+  {
+    what: 'one that replaces another which is over, but not proven to be',
+    given: { batch: { made: 0 }, standing: { waits_for: 'batch_W', waits_for_state: 'canceled' } },
+    waits: 'replaced_batch',
+    words:
+      /^It replaces batch_W, which is canceled, but jobs of that one, .* may be at work: .* removed, 7 days after their end/,
   },
   {
     what: 'one that somebody paused',

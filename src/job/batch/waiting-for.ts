@@ -4,7 +4,7 @@
  * Pure. It names the one thing that keeps the batch from going on now; `waiting-words.ts` tells it to people. How its
  * limits are kept is the store's (`store/batches/course.ts`).
  */
-import { type Batch, type BatchCounts, isBatchOver } from '../batch.ts';
+import { type Batch, type BatchCounts, type BatchState, isBatchOver } from '../batch.ts';
 
 export const BATCH_WAITING_FOR = [
   'replaced_batch',
@@ -46,8 +46,10 @@ export interface BatchStanding {
   state_since: number;
   /** Who paused it; null: nobody did. */
   paused_by: string | null;
-  /** It has not begun: the batch that it replaces is not over. */
+  /** It has not begun: the batch that it replaces is not over, or not proven to be. */
   waits_for: string | null;
+  /** The state of that one; null where there is no record of it. */
+  waits_for_state: BatchState | null;
   /** How many of its targets belong to its waves so far. */
   wave_end: number;
   /** When somebody should go on with it, in ms; null: when something happens. */

@@ -2,7 +2,7 @@
  * What a batch waits for, in sentences for people who did not write any of this. Pure: `waiting-for.ts` decides what it
  * is. Each says what holds the batch back, and what lifts it.
  */
-import type { BatchLimit } from '../batch.ts';
+import { type BatchLimit, isBatchOver } from '../batch.ts';
 import { counted, duration, joined, when } from '../words.ts';
 import type { BatchStanding, BatchWaitingFor } from './waiting-for.ts';
 
@@ -13,8 +13,7 @@ export function batchInWords(what: BatchWaitingFor, standing: BatchStanding): st
 }
 
 const WORDS: Record<BatchWaitingFor, Words> = {
-  replaced_batch: ({ waits_for }) =>
-    `It replaces ${waits_for}, and begins once nothing of that one can be at work (unique_key).`,
+  replaced_batch: replaced,
   resume: (standing) => joined(paused(standing), 'It goes on when it is resumed.', underWay(standing)),
   wave_pause: ({ batch, now }) =>
     `Wave ${batch.wave} is done: the next one begins ${when(batch.next_wave_at, now)}.`,
@@ -38,6 +37,13 @@ const WORDS: Record<BatchWaitingFor, Words> = {
     return `It is over: ${batch.state}${limit}.`;
   },
 };
+
+function replaced({ waits_for, waits_for_state: state }: BatchStanding): string {
+  if (state === null || !isBatchOver(state)) {
+    return `It replaces ${waits_for}, and begins once nothing of that one can be at work (unique_key).`;
+  }
+  return `It replaces ${waits_for}, which is ${state}, but jobs of that one, or of one before it, may be at work: they are lost, or were stopped where nobody can prove that they are gone. It begins once they are proven over, at the latest when their records are removed, 7 days after their end (unique_key).`;
+}
 
 function paused(standing: BatchStanding): string {
   const { batch, state_since, paused_by, now } = standing;

@@ -3,6 +3,7 @@
  * What it means is `job/batch/waiting-for.ts`.
  */
 import { AWAITED, type Awaited, type BatchStanding } from '../../job/batch/waiting-for.ts';
+import type { BatchState } from '../../job/batch.ts';
 import type { Keys } from '../keys.ts';
 import { clock, type Hash, results } from '../redis/replies.ts';
 import type { Redis } from '../redis.ts';
@@ -35,6 +36,7 @@ export async function readStanding(redis: Redis, keys: Keys, id: string): Promis
     const why = awaited(one, silent.get(one.host));
     if (why !== null) hosts[why].push(one.host);
   }
+  const replaces = hash.held_for ?? null;
   const number = (field: string) => Number(hash[field] ?? 0);
   const notAnswering = hosts.down.length + hosts.misconfigured.length;
   const { failed, timed_out, lost, expired, unreachable, queued, running, canceling } = batch.counts;
@@ -43,7 +45,8 @@ export async function readStanding(redis: Redis, keys: Keys, id: string): Promis
     batch,
     state_since: Number(hash.state_at ?? batch.created_at),
     paused_by: hash.paused_by || null,
-    waits_for: hash.held_for ?? null,
+    waits_for: replaces,
+    waits_for_state: replaces === null ? null : await stateOf(redis, keys, replaces),
     wave_end: number('wave_end'),
     due_at: due === null ? null : Number(due),
     failures: failed + timed_out + lost + expired - number('expired_away') - number('failures_base'),
@@ -51,6 +54,10 @@ export async function readStanding(redis: Redis, keys: Keys, id: string): Promis
     in_use: queued + running + canceling + unreachable - notAnswering,
     hosts,
   };
+}
+
+async function stateOf(redis: Redis, keys: Keys, id: string): Promise<BatchState | null> {
+  return (await redis.hget(keys.batch(id), 'state')) as BatchState | null;
 }
 
 interface Placed {

@@ -1,13 +1,20 @@
 /**
- * A batch in place of another: it begins once nothing of that one is at work, which means over and, where jobs of it were
- * lost, proven over.
+ * A batch in place of another: it begins once nothing of that one is at work, which means over, and each of its jobs proven
+ * over. Where that never comes it waits as a single job does, until the records of those jobs are removed; `explain` says so.
  */
 import { type Batch, isBatchOver } from '../../job/batch.ts';
 import { isProvenOver } from '../../job/proven-over.ts';
 import { batchJobId } from '../../store/batches/job-id.ts';
-import type { BatchStore } from '../../store/batches.ts';
+import type { BatchStore, Standing } from '../../store/batches.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Wake } from '../../store/queues.ts';
+
+/** Jobs read at once. */
+const PAGE = 200;
+/** Ends of which the record says whether they are proven. */
+const IN_DOUBT = new Set<Standing>(['canceled', 'timed_out', 'lost']);
+/** Without a start, or stopped before it. */
+const NOTHING_STARTED = new Set<Standing>(['unstarted', 'withdrawn']);
 
 /** @returns 1 if it may begin from now on, else 0 */
 export type SucceedBatch = (batch: Batch, before: string) => Promise<number>;
@@ -39,12 +46,23 @@ export function createSucceedBatch(deps: {
   }
 
   async function isProvenDone(before: Batch): Promise<boolean> {
-    if (before.counts.lost === 0) return true;
     const standings = await batches.standings(before);
-    const targets = await batches.targets(before.id, 0, before.total);
-    const lost = targets.flatMap(({ host }, i) =>
-      standings[i] === 'lost' ? [batchJobId(before.id, host)] : [],
-    );
-    return (await jobs.getMany(lost)).every((job) => job === null || isProvenOver(job));
+    for (let from = 0; from < before.made; from += PAGE) {
+      const some = standings.slice(from, from + PAGE);
+      if (!some.some((standing) => isInDoubt(before, standing))) continue;
+      const targets = await batches.targets(before.id, from, PAGE);
+      const ids = targets.flatMap(({ host }, i) =>
+        isInDoubt(before, some[i] ?? 'unstarted') ? [batchJobId(before.id, host)] : [],
+      );
+      const found = await jobs.getMany(ids);
+      if (!found.every((job) => job === null || isProvenOver(job))) return false;
+    }
+    return true;
   }
+}
+
+/** Where starts may be repeated an earlier one may be at work, however the last one ended. */
+function isInDoubt({ job }: Batch, standing: Standing): boolean {
+  if (job.on_ambiguous_start === 'retry') return !NOTHING_STARTED.has(standing);
+  return IN_DOUBT.has(standing);
 }
