@@ -8,6 +8,8 @@ import { startWebHosts, type WebHosts } from '../helpers/web-hosts.ts';
 const SLUICE = new URL('../../bin/sluice', import.meta.url).pathname;
 const QUESTION = 'leave it running (l), cancel it (c), or go on waiting (w)?';
 
+const NO_SIZE = { columns: 0, rows: 0 };
+
 /** Each case starts several programs, one after the other. */
 const PATIENCE_MS = 180_000;
 
@@ -22,8 +24,20 @@ afterAll(async () => {
   await gateway?.stop();
 });
 
-function run(args: string[], size?: { columns: number; rows: number }): OnTerminal {
-  return startOnTerminal([SLUICE, 'run', ...args], cleanEnvironment({ SLUICE_DATA: gateway.dataDir }), size);
+function run(
+  args: string[],
+  { size, key }: { size?: { columns: number; rows: number }; key?: string } = {},
+): OnTerminal {
+  const as = key === undefined ? {} : { SLUICE_URL: gateway.url, SLUICE_API_KEY: key };
+  const env = cleanEnvironment({ SLUICE_DATA: gateway.dataDir, ...as });
+  return startOnTerminal([SLUICE, 'run', ...args], env, size);
+}
+
+/** A key that may not cancel. */
+async function keyOf(name: string): Promise<string> {
+  const grants = ['--scope', 'jobs:submit', '--scope', 'jobs:read', '--host', '*', '--own-user'];
+  const { stdout } = await gateway.sluice('keys', 'create', name, ...grants);
+  return /^SLUICE_API_KEY=(.+)$/m.exec(stdout)?.[1] ?? 'no key';
 }
 
 const idOn = (terminal: OnTerminal) => /\bbatch_[0-9A-Z]{26}\b/.exec(terminal.screen())?.[0] ?? 'no id';
@@ -34,8 +48,11 @@ async function stateOf(id: string): Promise<string> {
 }
 
 /** One that takes long, once it runs everywhere and was interrupted: asked what to do. */
-async function interrupted(): Promise<OnTerminal> {
-  const terminal = run(['--hosts', 'web[1-3]', '--', 'echo begun; sleep 30']);
+async function interrupted(key?: string): Promise<OnTerminal> {
+  const terminal = run(
+    ['--hosts', 'web[1-3]', '--', 'echo begun; sleep 30'],
+    key === undefined ? {} : { key },
+  );
   await until(() => /\b3 running\b/.test(terminal.screen()));
   terminal.type(CTRL_C);
   await until(() => terminal.screen().includes(QUESTION));
@@ -65,7 +82,7 @@ describe('what is drawn', { timeout: PATIENCE_MS }, () => {
   });
 
   it('is plain lines on a terminal that does not know its size', async () => {
-    const terminal = run(['--hosts', 'web1', '--', 'echo said'], { columns: 0, rows: 0 });
+    const terminal = run(['--hosts', 'web1', '--', 'echo said'], { size: NO_SIZE });
     expect(await terminal.ended).toBe(0);
     expect(terminal.raw()).not.toContain('\x1b');
     expect(terminal.screen()).toMatch(/^batch_\w+ running: .*\n(.*\n)*== web1 \(1\): succeeded\nsaid\n/);
@@ -115,5 +132,58 @@ describe('Ctrl-C asks once', { timeout: PATIENCE_MS }, () => {
     expect(await canceled.ended).toBe(130);
     expect(canceled.screen()).toMatch(/batch_\w+ is being canceled; /);
     await until(async () => (await stateOf(idOn(canceled))) === 'canceled');
+  });
+});
+
+describe('Ctrl-C where nothing can be asked', { timeout: PATIENCE_MS }, () => {
+  it.each([
+    ['--quiet', ['--quiet'], {}],
+    ['a terminal that does not know its size', [], { size: NO_SIZE }],
+  ])('leaves at once, and the batch runs on: %s', async (what, flags, options) => {
+    const label = what.replaceAll(' ', '-');
+    const terminal = run(
+      [...flags, '--hosts', 'web1', '--set-label', `case=${label}`, '--', 'sleep 30'],
+      options,
+    );
+    const id = await until(async () => {
+      const page = await gateway.call('GET', `/v1/batches?label=case:${label}`);
+      const [batch] = ((await page.json()) as { items: { id: string; counts: { running: number } }[] }).items;
+      return batch?.counts.running === 1 && batch.id;
+    });
+    terminal.type(CTRL_C);
+    expect(await terminal.ended).toBe(130);
+    expect(terminal.screen()).toContain(`${id} goes on; \``);
+    expect(await stateOf(id)).toBe('running');
+    await gateway.sluice('batch', 'cancel', id);
+  });
+});
+
+describe('a terminal is left as it was', { timeout: PATIENCE_MS }, () => {
+  it('by a cancel that is refused, which is told, and nothing is said to be canceled', async () => {
+    const terminal = await interrupted(await keyOf('no-cancel'));
+    terminal.type(`c${CTRL_C}`);
+    expect(await terminal.ended).toBe(130);
+    const id = idOn(terminal);
+    expect(terminal.screen()).toMatch(/jobs:cancel/);
+    expect(terminal.screen()).toContain(`${id} goes on; \``);
+    expect(terminal.screen()).not.toContain('is being canceled');
+    expect(await stateOf(id)).toBe('running');
+    await gateway.sluice('batch', 'cancel', id);
+  });
+
+  it('by an error while it is asked', async () => {
+    const key = await keyOf('revoked');
+    const terminal = await interrupted(key);
+    const id = idOn(terminal);
+    await gateway.sluice('keys', 'revoke', 'revoked');
+    const headers = { authorization: `Bearer ${key}` };
+    await until(
+      async () => (await gateway.call('GET', `/v1/batches/${id}`, undefined, headers)).status === 401,
+    );
+    // What it holds is answered, and its next question is not.
+    await gateway.sluice('batch', 'pause', id);
+    expect(await terminal.ended).toBe(1);
+    expect(terminal.raw().lastIndexOf('\x1b[?25h')).toBeGreaterThan(terminal.raw().lastIndexOf('\x1b[?25l'));
+    await gateway.sluice('batch', 'cancel', id);
   });
 });

@@ -23,11 +23,12 @@ export async function attend(client: Client, first: BatchView, quiet: boolean): 
     id: first.id,
     ask: display.ask,
     close: display.close,
-    cancel: () => cancel(client, first.id).catch((error: Error) => display.note(error.message)),
+    cancel: () => isCanceled(client, first.id, display),
   });
-  const over = await waitForBatch(client, first, display);
-  stopListening();
-  display.close();
+  const over = await waitForBatch(client, first, display).finally(() => {
+    stopListening();
+    display.close();
+  });
   printOutput(await readOutput(client, over.id));
   if (!quiet || over.state !== 'succeeded') process.stderr.write(`${sentenceForBatch(over)}\n`);
   process.exitCode = exitCodeOfBatch(over);
@@ -37,6 +38,17 @@ export async function cancel(client: Client, id: string, reason?: string): Promi
   const body = { ...(reason !== undefined && { reason }) };
   const path = `/v1/batches/${encodeURIComponent(id)}:cancel`;
   return untilAnswered(() => client.request<BatchView>('POST', path, { body }));
+}
+
+/** @returns whether the gateway took the cancel; why not is told */
+async function isCanceled(client: Client, id: string, { note }: Display): Promise<boolean> {
+  try {
+    await cancel(client, id);
+    return true;
+  } catch (error) {
+    note((error as Error).message);
+    return false;
+  }
 }
 
 async function waitForBatch(client: Client, first: BatchView, display: Display): Promise<BatchView> {

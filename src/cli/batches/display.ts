@@ -10,8 +10,8 @@ export interface Display {
   show(batch: BatchView): void;
   /** A line that stays, above what is drawn. */
   note(text: string): void;
-  /** A question below what is drawn; null takes it away. */
-  ask(question: string | null): void;
+  /** A question below what is drawn, where null takes it away; null itself where nothing is drawn, so nobody can be asked. */
+  ask: ((question: string | null) => void) | null;
   /** Takes away what is drawn. */
   close(): void;
 }
@@ -23,7 +23,7 @@ const TICK_MS = 1_000;
 const LINE_EVERY_MS = 10_000;
 
 export function createDisplay(quiet: boolean, stream: NodeJS.WriteStream = process.stderr): Display {
-  if (quiet) return { show: () => {}, note: () => {}, ask: () => {}, close: () => {} };
+  if (quiet) return { show: () => {}, note: () => {}, ask: null, close: () => {} };
   // Some terminals do not know how wide they are, such as serial ones: nothing can be drawn over there.
   return stream.isTTY && stream.columns > 0 ? createDrawing(stream) : createLines(stream);
 }
@@ -80,7 +80,7 @@ function createLines(stream: NodeJS.WriteStream): Display {
       stream.write(`${text}\n`);
     },
     note: (text) => void stream.write(`${text}\n`),
-    ask: () => {},
+    ask: null,
     close: () => {},
   };
 }

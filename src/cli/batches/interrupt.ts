@@ -9,23 +9,25 @@ const CTRL_C = '\x03';
 
 export interface Interrupted {
   id: string;
-  /** Shows a question; null takes it away. */
-  ask(question: string | null): void;
+  /** Shows a question, where null takes it away; null itself where none can be shown. */
+  ask: ((question: string | null) => void) | null;
   /** Takes away what is drawn, before this program ends. */
   close(): void;
-  /** Settles once the gateway has taken the cancel. */
-  cancel(): Promise<unknown>;
+  /** Settles once the gateway has answered: whether it took the cancel. */
+  cancel(): Promise<boolean>;
 }
 
 /** @returns stops listening */
 export function onInterrupt({ id, ask, close, cancel }: Interrupted): () => void {
   const { stdin } = process;
   let question: 'not asked' | 'asked' | 'answered' = 'not asked';
-  let canceling: Promise<unknown> | undefined;
+  let canceling: Promise<void> | undefined;
+  let canceled: 'not asked' | 'asked' | 'taken' | 'refused' = 'not asked';
   let isLeaving = false;
 
   function onSignal(): void {
-    if (question !== 'not asked' || !stdin.isTTY || !process.stderr.isTTY) {
+    // Keys that answer a question which nobody has seen could cancel everything.
+    if (question !== 'not asked' || ask === null || !stdin.isTTY) {
       leave();
       return;
     }
@@ -38,7 +40,7 @@ export function onInterrupt({ id, ask, close, cancel }: Interrupted): () => void
   function onKeys(bytes: Buffer): void {
     for (const key of bytes.toString().toLowerCase()) {
       if (key === CTRL_C || (key === 'l' && question === 'asked')) leave();
-      else if (key === 'c' && question === 'asked') canceling = cancel();
+      else if (key === 'c' && question === 'asked') canceling = askToCancel();
       else if (key !== 'w') continue;
       stopAsking();
     }
@@ -48,7 +50,12 @@ export function onInterrupt({ id, ask, close, cancel }: Interrupted): () => void
     if (question !== 'asked') return;
     question = 'answered';
     stdin.off('data', onKeys).setRawMode(false).pause();
-    ask(null);
+    ask?.(null);
+  }
+
+  async function askToCancel(): Promise<void> {
+    canceled = 'asked';
+    canceled = (await cancel()) ? 'taken' : 'refused';
   }
 
   /** Who said cancel does not take it back by leaving; a further Ctrl-C waits for nothing. */
@@ -60,13 +67,17 @@ export function onInterrupt({ id, ask, close, cancel }: Interrupted): () => void
   }
 
   function end(): void {
+    stopAsking();
     close();
-    const name = commandName();
-    const text = canceling
-      ? `${id} is being canceled; \`${name} batch wait ${id}\` waits for its end`
-      : `${id} goes on; \`${name} batch wait ${id}\` waits for it, \`${name} batch cancel ${id}\` ends it`;
-    process.stderr.write(`\n${text}\n`);
+    process.stderr.write(`\n${lastWords()}\n`);
     process.exit(130);
+  }
+
+  function lastWords(): string {
+    const wait = `\`${commandName()} batch wait ${id}\``;
+    if (canceled === 'taken') return `${id} is being canceled; ${wait} waits for its end`;
+    if (canceled === 'asked') return `${id} was asked to end, and nobody has answered; ${wait} waits for it`;
+    return `${id} goes on; ${wait} waits for it, \`${commandName()} batch cancel ${id}\` ends it`;
   }
 
   process.on('SIGINT', onSignal);
