@@ -106,37 +106,6 @@ describe('a batch', () => {
   });
 });
 
-describe('refusals name the field, and every host', () => {
-  it.each([
-    [{ targets: ['web[1-9]'], command: 'true' }, 422, 'target_unknown', 'targets', 'web[5-9]'],
-    [{ targets: ['web1'], exclude: ['wbe2'], command: 'true' }, 422, 'target_unknown', 'exclude', 'wbe2'],
-    [{ targets: ['web[1-'], command: 'true' }, 400, 'invalid_request', 'targets', undefined],
-    [{ targets: ['web[1-999999999]'], command: 'true' }, 400, 'invalid_request', 'targets', undefined],
-    [{ command: 'true' }, 400, 'invalid_request', 'targets', undefined],
-    [{ selector: { tier: 'none' }, command: 'true' }, 400, 'invalid_request', 'selector', undefined],
-    [{ targets: ['web1'], command: 'true', waves: ['200%'] }, 400, 'invalid_request', 'waves.0', undefined],
-    [
-      { targets: ['web1'], command: 'true', max_parallel: 0 },
-      400,
-      'invalid_request',
-      'max_parallel',
-      undefined,
-    ],
-    [
-      { targets: ['web1'], command: 'true', target_server: 'web1' },
-      400,
-      'unknown_field',
-      'target_server',
-      undefined,
-    ],
-    [{ targets: ['web1'], command: ' ' }, 400, 'invalid_request', 'command', undefined],
-  ])('%j', async (body, status, code, field, unknown) => {
-    const refused = await submit(body);
-    expect(refused).toMatchObject({ status, body: { code, field } });
-    if (unknown !== undefined) expect(refused.body.unknown).toBe(unknown);
-  });
-});
-
 describe('what is ordered of a batch', () => {
   it('waits between its waves until it is resumed', async () => {
     const { id } = await begin({
