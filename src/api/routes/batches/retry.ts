@@ -71,7 +71,8 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
         description:
           'A new batch with `retry_of`, for just those hosts, with the same command, sizes, limits and `unique_key`. It ' +
           'belongs to the same API key as the first one, whoever asks for it. 409 `batch_not_over` while jobs of the batch ' +
-          'may still begin, 409 `unique_key_in_use` while another batch with its key is at work. `Idempotency-Key` makes a repetition answer with the first one.',
+          'may still begin, 409 `unique_key_in_use` while another batch with its key is at work. ' +
+          '`Idempotency-Key` makes a repetition answer with the first one.',
         headers: Type.Pick(SubmitHeaders, ['idempotency-key']),
         params: BatchParams,
         body: RetryBody,
