@@ -2,7 +2,6 @@
  * Accepting a batch: record, targets, idempotency key and unique key in one script. After it the batch cannot be
  * forgotten: it is due, and a missing wake-up only makes it late.
  */
-import { createHash } from 'node:crypto';
 import type { Batch, BatchTarget } from '../../job/batch.ts';
 import {
   CLAIMED_LUA,
@@ -104,7 +103,5 @@ export function uniqueKeyOf(
   { created_by, unique_key }: Pick<Batch, 'created_by' | 'unique_key'>,
 ): string | null {
   if (unique_key === null) return null;
-  // Callers choose the text, so only its digest becomes part of a name.
-  const digest = createHash('sha256').update(unique_key).digest('base64url').slice(0, 27);
-  return keys.batchUnique(created_by, digest);
+  return keys.batchUnique(created_by, digestOf(unique_key));
 }

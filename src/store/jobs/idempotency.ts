@@ -67,6 +67,7 @@ export function takenBy(text: string, fingerprint: string): Taken {
   return { id, sameBody: print === fingerprint.slice(0, PRINT_LENGTH), attached: how === ATTACHED };
 }
 
+/** What stands for a key in the names of Redis' keys, which callers must not choose; for unique keys, too. */
 export function digestOf(key: string): string {
   return createHash('sha256').update(key).digest('base64url').slice(0, 27);
 }

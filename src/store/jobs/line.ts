@@ -6,12 +6,12 @@
  * `HELD_AT`, and is in the succession until it holds the key and may go (`succession.ts`), so that a process that
  * dies in between leaves nothing undone.
  */
-import { createHash } from 'node:crypto';
 import type { Job } from '../../job/record.ts';
 import type { Keys } from '../keys.ts';
 import { HELD_AT, placeOf } from '../mailbox/places.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
+import { digestOf } from './idempotency.ts';
 
 /** The ids of the job that holds the key and of the one that comes next. */
 export interface Line {
@@ -68,9 +68,7 @@ redis.call('ZADD', KEYS[1], 'XX', clock() + ARGV[2], ARGV[1])
 /** The key of its line; null for a job without a unique key. */
 export function lineOf(keys: Keys, { created_by, unique_key }: WithKey): string | null {
   if (unique_key === null) return null;
-  // Callers choose the text, so only its digest becomes part of a name.
-  const digest = createHash('sha256').update(unique_key).digest('base64url').slice(0, 27);
-  return keys.line(created_by, digest);
+  return keys.line(created_by, digestOf(unique_key));
 }
 
 /** @returns the id of the job that came last into the line; null if nobody holds the key */
