@@ -6,7 +6,7 @@
  * Times are milliseconds since 1970 by Redis' clock.
  */
 import type { JobRequest } from './record.ts';
-import type { State } from './states.ts';
+import { STATES, type State } from './states.ts';
 
 export const BATCH_STATES = [
   'running',
@@ -77,19 +77,7 @@ export interface BatchRequest {
 }
 
 /** How many of its targets stand where: they add up to `total`. Jobs on their way to a host count as `queued`. */
-export const COUNTED = [
-  'unstarted',
-  'queued',
-  'running',
-  'unreachable',
-  'canceling',
-  'succeeded',
-  'failed',
-  'timed_out',
-  'canceled',
-  'expired',
-  'lost',
-] as const;
+export const COUNTED = ['unstarted', ...STATES.filter((state) => state !== 'dispatching')] as const;
 export type Counted = (typeof COUNTED)[number];
 export type BatchCounts = Record<Counted, number>;
 

@@ -2,6 +2,7 @@
  * Where each target of a batch stands, as one letter a target: ten thousand of them are one string of 10 KB, which says
  * which ones failed without reading ten thousand records.
  */
+import { type Counted, countedAs } from '../../job/batch.ts';
 import type { State } from '../../job/states.ts';
 
 /** `withdrawn`: its job was canceled by its batch before it was started, and counts as `unstarted`. */
@@ -30,6 +31,11 @@ local MARKS = {${Object.entries(MARKS)
   .map(([standing, mark]) => `${standing} = '${mark}'`)
   .join(', ')}}
 `;
+
+/** As which of a batch's counts a target counts. */
+export function countedIn(standing: Standing): Counted {
+  return standing === 'unstarted' || standing === 'withdrawn' ? 'unstarted' : countedAs(standing);
+}
 
 /** @param marks as stored: shorter than the batch, or empty, where the last targets have no job yet */
 export function standings(marks: string, total: number): Standing[] {

@@ -3,11 +3,12 @@
  * group, whether it is over or not, so that the answer is whole at any moment.
  */
 import Type from 'typebox';
-import { type Batch, countedAs } from '../../../job/batch.ts';
+import type { Batch } from '../../../job/batch.ts';
 import { fold } from '../../../job/host-names.ts';
 import { isOver, type State } from '../../../job/states.ts';
 import { BatchOutput } from '../../../protocol/batch-view.ts';
 import { batchJobId } from '../../../store/batches/job-id.ts';
+import { countedIn } from '../../../store/batches/marks.ts';
 import type { BatchStore, Standing } from '../../../store/batches.ts';
 import type { JobStore } from '../../../store/jobs.ts';
 import { visibleBatch } from '../../access.ts';
@@ -93,10 +94,6 @@ export function batchOutputRoute(app: Api, { batches, jobs }: BatchOutputDeps): 
 
 function isEnded(standing: Standing | undefined): boolean {
   return standing !== undefined && standing !== 'unstarted' && standing !== 'withdrawn' && isOver(standing);
-}
-
-function countedIn(standing: Standing): BatchOutput['state'] {
-  return standing === 'unstarted' || standing === 'withdrawn' ? 'unstarted' : countedAs(standing);
 }
 
 function inOrder(groups: Group[]): Group[] {

@@ -4,7 +4,8 @@ import Type, { type Static } from 'typebox';
 import { type Batch, type BatchTarget, type COUNTED, countedAs, isBatchOver } from '../../../job/batch.ts';
 import { SluiceError } from '../../../job/errors.ts';
 import { BatchView, batchView } from '../../../protocol/batch-view.ts';
-import type { BatchStore, Standing } from '../../../store/batches.ts';
+import { countedIn } from '../../../store/batches/marks.ts';
+import type { BatchStore } from '../../../store/batches.ts';
 import type { Wake } from '../../../store/queues.ts';
 import type { Sealer } from '../../../store/sealing.ts';
 import { visibleBatch } from '../../access.ts';
@@ -129,10 +130,6 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
   async function standingIn(batch: Batch, scope: readonly string[]): Promise<BatchTarget[]> {
     const standings = await batches.standings(batch);
     const targets = await batches.targets(batch.id, 0, batch.total);
-    return targets.filter((_, i) => scope.includes(counted(standings[i] ?? 'unstarted')));
+    return targets.filter((_, i) => scope.includes(countedIn(standings[i] ?? 'unstarted')));
   }
-}
-
-function counted(standing: Standing): string {
-  return standing === 'unstarted' || standing === 'withdrawn' ? 'unstarted' : countedAs(standing);
 }
