@@ -1,7 +1,7 @@
 /** `POST /v1/batches/{id}:retry`: the same again, as a new batch, for those of its hosts that stand where it says. */
 import type { FastifyRequest } from 'fastify';
 import Type, { type Static } from 'typebox';
-import { type Batch, type BatchTarget, type COUNTED, countedAs, isBatchOver } from '../../../job/batch.ts';
+import { type Batch, type BatchTarget, type COUNTED, isBatchOver } from '../../../job/batch.ts';
 import { SluiceError } from '../../../job/errors.ts';
 import { BatchView, batchView } from '../../../protocol/batch-view.ts';
 import { countedIn } from '../../../store/batches/marks.ts';
