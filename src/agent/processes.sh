@@ -4,21 +4,31 @@
 # A job's members are found in four ways, because each one can be escaped: the cgroup (where the agent owns one), the
 # session, descent, and the marker in the environment. The job's own inner process and supervisor are not members.
 
-# stat_field PID N: field N of /proc/PID/stat, counted from the state (1) on. The name before it may hold anything.
-stat_field() {
-  stat_line=$(cat "/proc/${1:-0}/stat" 2>/dev/null) || return 1
-  set -- "$2" ${stat_line##*) }
-  shift "$1"
-  echo "$1"
+# look_at PID: what /proc/PID/stat says of it now, as $its_state, $its_parent, $its_group and $its_start (in ticks since
+# boot); all empty where it is gone. Read by sh itself: nearly all that a short job costs its host is the programs that are
+# started to keep it. The name in the line may hold anything, spaces, parentheses and newlines too.
+look_at() {
+  its_stat=
+  while read -r its_line; do its_stat="$its_stat$its_line "; done 2>/dev/null <"/proc/${1:-0}/stat"
+  set -- ${its_stat##*) }
+  its_state=$1 its_parent=$2 its_group=$3 its_start=${20}
 }
 
-starttime() { stat_field "$1" 20; }
+# identify PID: the line that names it in a file.
+identify() {
+  look_at "$1"
+  echo "$1 $its_start $boot"
+}
 
-identify() { echo "$1 $(starttime "$1") $boot"; }
+# is_alive PID START BOOT: is the process of such a line still there?
+is_alive() {
+  [ "$3" = "$boot" ] && [ "$1" -gt 1 ] && is_running "$1" "$2"
+}
 
 # The start time of a process that was gone before it could be looked up is empty, as is that of no process at all.
-is_alive() {
-  [ -n "$2" ] && [ "$3" = "$boot" ] && [ "$1" -gt 1 ] && [ "$(starttime "$1")" = "$2" ] && [ "$(stat_field "$1" 1)" != Z ]
+is_running() {
+  look_at "$1"
+  [ -n "$2" ] && [ "$its_start" = "$2" ] && [ "$its_state" != Z ]
 }
 
 uptime_seconds() {
@@ -62,16 +72,17 @@ descendants() {
 members() {
   inner_pid=0
   if read -r pid begun boot_then 2>/dev/null <"$dir/child" && [ "$boot_then" = "$boot" ]; then inner_pid=$pid; fi
-  {
-    [ -n "$cgroup" ] && cat "$cgroup/cgroup.procs" 2>/dev/null
-    pids_of $(grep -lszxF "SLUICE_JOB_MARK=$mark" /proc/[0-9]*/environ)
-    # The session's number may be another's only once nobody of this job has it, and then its leader is younger.
-    if [ "$inner_pid" -gt 1 ] && { [ ! -d "/proc/$inner_pid" ] || [ "$(starttime "$inner_pid")" = "$begun" ]; }; then
-      pids_of $(grep -lsE "\) [A-Za-z] [0-9]+ [0-9]+ $inner_pid " /proc/[0-9]*/stat)
-      descendants "$inner_pid"
-    fi
-  } | sort -un | while read -r member; do
+  suspects=$(grep -lszxF "SLUICE_JOB_MARK=$mark" /proc/[0-9]*/environ)
+  [ -n "$cgroup" ] && suspects="$suspects $(cat "$cgroup/cgroup.procs" 2>/dev/null)"
+  # The session's number may be another's only once nobody of this job has it, and then its leader is younger.
+  if [ "$inner_pid" -gt 1 ] && { look_at "$inner_pid"; [ -z "$its_start" ] || [ "$its_start" = "$begun" ]; }; then
+    suspects="$suspects $(grep -lsE "\) [A-Za-z] [0-9]+ [0-9]+ $inner_pid " /proc/[0-9]*/stat)"
+    [ -z "$its_start" ] || suspects="$suspects $(descendants "$inner_pid")"
+  fi
+  case $suspects in *[0-9]*) ;; *) return ;; esac
+  for member in $(pids_of $suspects | sort -un); do
     [ "$member" = "$inner_pid" ] && continue
-    case $(stat_field "$member" 1) in '' | Z | X) ;; *) echo "$member" ;; esac
+    look_at "$member"
+    case $its_state in '' | Z | X) ;; *) echo "$member" ;; esac
   done
 }

@@ -3,7 +3,7 @@
 #
 #   supervisor.sh start  DIR                        start the command once, wait for it, publish DIR/exit
 #   supervisor.sh stop   DIR REASON SIGNAL GRACE    stop the job's whole tree: signal, wait, SIGKILL
-#   supervisor.sh expire DIR                        wait for the job's timeout, then stop it
+#   supervisor.sh expire DIR SECONDS                wait until the host has been up for so long, then stop it
 #   supervisor.sh finish DIR CODE                   publish DIR/exit for a supervisor that was killed
 #   supervisor.sh abandon DIR                       certify that a command whose supervisor was killed never began
 #
@@ -41,16 +41,24 @@ start_plain() {
   gatekeeper &
   keeper=$!
   echo "$keeper" >"$dir/keeper"
-  keeper_start=$(starttime "$keeper")
+  look_at "$keeper"
+  keeper_start=$its_start
   exec 7<&-
   open_session "exec /bin/sh '$inner' '$dir'" >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
   code=$?
   if [ -d "$dir/go" ]; then outlive_session; elif [ "$code" = 75 ]; then claim no_room; fi
   claim_at_last exit
-  if [ -n "$keeper_start" ] && [ "$(starttime "$keeper")" = "$keeper_start" ] && [ "$(cat "$dir/reason")" != timeout ]; then
-    kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
-  fi
+  read -r why <"$dir/reason"
+  [ "$why" = timeout ] || end_keeper
   finish "$code"
+}
+
+# The timer of a job that is over goes, and what it waits for with it: most kernels name that without a search.
+end_keeper() {
+  is_running "$keeper" "$keeper_start" || return
+  waits_for=
+  read -r waits_for 2>/dev/null <"/proc/$keeper/task/$keeper/children"
+  kill -s KILL "$keeper" ${waits_for:-$(descendants "$keeper")} 2>/dev/null
 }
 
 # Nothing has begun, and nothing will: the start could not be written down.
@@ -79,7 +87,15 @@ gatekeeper() {
   is_ours "$pid" || exit 0
   pass_gate "$pid"
   exec 4>&- 7<&-
-  [ "$timeout" -gt 0 ] && exec /bin/sh "$0" expire "$dir"
+  time_out
+}
+
+# Slept for here first: most jobs end before, and the program that stops one is then never started.
+time_out() {
+  [ "$timeout" -gt 0 ] || return
+  overdue_at=$(($(uptime_seconds) + timeout))
+  sleep "$timeout"
+  exec /bin/sh "$0" expire "$dir" "$overdue_at"
 }
 
 # Lets the inner process begin: after its identity is on disk, and unless somebody has asked to stop the job.
@@ -116,13 +132,16 @@ open_session() {
 # The inner process named itself; it is believed only if this supervisor is its parent or its parent's parent (su).
 is_ours() {
   case $1 in '' | *[!0-9]*) return 1 ;; esac
-  parent=$(stat_field "$1" 2)
-  [ "$parent" = $$ ] || [ "$(stat_field "$parent" 2)" = $$ ]
+  look_at "$1"
+  [ "$its_parent" = $$ ] && return
+  look_at "$its_parent"
+  [ "$its_parent" = $$ ]
 }
 
 stop() {
   claim "$1"
-  [ "$(cat "$dir/reason")" = exit ] && return
+  read -r why <"$dir/reason"
+  [ "$why" = exit ] && return
   identify $$ >"$dir/stopper"
   if [ -d "$dir/go" ]; then
     deadline=$(($(uptime_seconds) + $3))
@@ -157,7 +176,8 @@ signal_all() {
   if read -r pid begun boot_then <"$dir/child" && is_alive "$pid" "$begun" "$boot_then"; then group=$pid; fi
   others=
   for member in $(members); do
-    [ "$(stat_field "$member" 3)" = "$group" ] || others="$others $member"
+    look_at "$member"
+    [ "$its_group" = "$group" ] || others="$others $member"
   done
   [ -n "$group" ] && kill -s "$1" -- "-$group" 2>/dev/null
   [ -n "$others" ] && kill -s "$1" $others 2>/dev/null
@@ -190,7 +210,8 @@ release_inner() {
 
 finish() {
   true >"$dir/finishing"
-  why=$(cat "$dir/reason")
+  why=
+  read -r why <"$dir/reason"
   if read -r pid begun boot_then 2>/dev/null <"$dir/stopper" && [ "$pid" != $$ ]; then
     while is_alive "$pid" "$begun" "$boot_then"; do sleep 0.02; done
   fi
@@ -216,9 +237,11 @@ publish() {
   [ -e "$dir/in/cgroup" ] && grep -qs '^populated 0' "$cgroup/cgroup.events" && proof=cgroup && rmdir "$cgroup"
   # What never began has no code: what there is belongs to the session that was opened for it.
   if [ -e "$dir/held" ] || [ ! -d "$dir/go" ]; then code=; else code=$1; fi
+  named=
+  [ -z "$left" ] || named=$(echo $left | cut -d ' ' -f 1-40)
   set -- $left
   printf 'code=%s\nreason=%s\nproof=%s\nleft=%s\ncount=%s\nend\n' \
-    "$code" "$why" "$proof" "$(echo $left | cut -d ' ' -f 1-40)" $# 1<>"$dir/exit.new" || return
+    "$code" "$why" "$proof" "$named" $# 1<>"$dir/exit.new" || return
   sync "$dir/exit.new"
   ln "$dir/exit.new" "$dir/exit" 2>/dev/null || [ -e "$dir/exit" ] || return
   sync "$dir"
@@ -242,9 +265,7 @@ abandon() {
 
 # A sleep that was killed, by a killall for example, is no reason to end the job early.
 expire() {
-  armed=$(uptime_seconds)
-  sleep "$timeout"
-  while rest=$((armed + timeout - $(uptime_seconds))) && [ "$rest" -gt 0 ]; do sleep "$rest"; done
+  while rest=$(($1 - $(uptime_seconds))) && [ "$rest" -gt 0 ]; do sleep "$rest"; done
   stop timeout TERM 10
 }
 
@@ -257,7 +278,7 @@ main() {
   case $verb in
     start) start ;;
     stop) stop "$@" ;;
-    expire) expire ;;
+    expire) expire "$@" ;;
     finish) claim exit && [ -s "$dir/reason" ] && finish "$@" ;;
     abandon) abandon ;;
   esac

@@ -16,14 +16,16 @@ start_in_tmux() {
   exec 4<>"$dir/in/gate" 8<>"$dir/in/hold" 6<"$dir/in/hold"
   gatekeeper_of_pane 6<&- &
   keeper=$!
-  keeper_start=$(starttime "$keeper")
+  look_at "$keeper"
+  keeper_start=$its_start
   exec 4>&- 7<&- 8>&-
   new_session 1<>"$dir/in/session" 2>>"$dir/err.log" 9<&6 6<&-
   [ -e "$dir/u/begun" ] || end_keeper
   # End of file: the inner process is gone, however that came about.
   read -r _ <&6
   claim_at_last exit
-  [ "$(cat "$dir/reason")" = timeout ] || end_keeper
+  read -r why <"$dir/reason"
+  [ "$why" = timeout ] || end_keeper
   finish ''
 }
 
@@ -33,23 +35,19 @@ gatekeeper_of_pane() {
   pane=${started##* }
   is_users "$pane" && is_users "${started%% *}" || exit 0
   identify "${started%% *}" >"$dir/server"
-  pane_start=$(starttime "$pane")
+  look_at "$pane"
+  pane_start=$its_start
   # In a subshell, since passing the gate may end in `exit`.
   (pass_gate "$pane")
   exec 4>&- 7<&-
   until [ -e "$dir/u/begun" ] || ! is_alive "$pane" "$pane_start" "$boot"; do sleep 0.02; done
   exec 8>&-
-  [ "$timeout" -gt 0 ] && exec /bin/sh "$0" expire "$dir"
+  time_out
 }
 
 new_session() {
   open_session "'$tmux' -f /dev/null -S '$socket' new-session -d -P -F '$id #{pid} #{pane_pid} end' \
     -s job -x 200 -y 50 /bin/sh '$inner' '$dir' 9<&-; read -r over <&9"
-}
-
-end_keeper() {
-  [ -n "$keeper_start" ] && [ "$(starttime "$keeper")" = "$keeper_start" ] || return
-  kill -s KILL "$keeper" $(descendants "$keeper") 2>/dev/null
 }
 
 is_users() {

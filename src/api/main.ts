@@ -21,6 +21,7 @@ import { createCancel } from '../store/jobs/cancel.ts';
 import { createLineStore } from '../store/jobs/line.ts';
 import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
+import { createWakers } from '../store/queues/wakers.ts';
 import { createQueues } from '../store/queues.ts';
 import { createAcknowledging } from '../store/redis/acknowledging.ts';
 import { createOutages } from '../store/redis/outages.ts';
@@ -100,21 +101,11 @@ export async function startApi({
   const queues = createQueues(producer, keys.queuePrefix);
   const points = createCrashPoints(config.crashAt, () => process.kill(process.pid, 'SIGKILL'));
   const wake = points.wake(queues.wake);
-  const onTold = () => {
-    wake.deliver().catch(({ message }: Error) => log.warn({ reason: message }, 'deliver.not_woken'));
-  };
-  const onFreed = (host: string) => {
-    wake
-      .dispatch(host)
-      .catch(({ message }: Error) => log.warn({ host, reason: message }, 'dispatch.not_woken'));
-  };
-  const onBatchDue = (batch: string) => {
-    wake.batch(batch).catch(({ message }: Error) => log.warn({ batch, reason: message }, 'batch.not_woken'));
-  };
+  const wakers = createWakers({ wake, log });
   const { onHostChange, onRequest } = metrics;
   const open = (over: Redis): Stores => {
     const place = { redis: over, keys };
-    const jobs = points.jobs(createJobStore({ ...place, onTold, onFreed, onBatchDue }));
+    const jobs = points.jobs(createJobStore({ ...place, ...wakers }));
     return {
       jobs,
       batches: points.batches(createBatchStore(place)),

@@ -6,6 +6,7 @@
  * made it. Changes are compare-and-set on the whole text, so that a rotation and a `410` do not undo each other.
  */
 import { ulid } from 'ulid';
+import { hasLabels } from '../job/labels.ts';
 import { createWebhookSecret, DEFAULT_EVENTS, type EventType } from '../protocol/webhook.ts';
 import type { Keys } from './keys.ts';
 import { defineScript } from './redis/script.ts';
@@ -181,6 +182,6 @@ export function hears(endpoint: Endpoint, type: EventType, { labels, created_by 
     endpoint.disabled_at === null &&
     (endpoint.all_jobs || endpoint.created_by === created_by) &&
     endpoint.events.includes(type) &&
-    Object.entries(endpoint.labels).every(([name, value]) => labels[name] === value)
+    hasLabels(labels, endpoint.labels)
   );
 }

@@ -21,6 +21,7 @@ import { createJobStore } from '../store/jobs.ts';
 import { createKeys } from '../store/keys.ts';
 import { createLeases } from '../store/leases.ts';
 import { createMailbox } from '../store/mailbox.ts';
+import { createWakers } from '../store/queues/wakers.ts';
 import { type BatchWakeUp, createQueues, type HostWakeUp, QUEUES } from '../store/queues.ts';
 import { createAcknowledging } from '../store/redis/acknowledging.ts';
 import { createOutages } from '../store/redis/outages.ts';
@@ -44,7 +45,6 @@ import { measureWorkers } from './metrics.ts';
 import { createQueueWorker } from './queue.ts';
 import { createRescue } from './sweep/rescue.ts';
 import { createSweep } from './sweep.ts';
-import { createWakers } from './wakers.ts';
 import { openWatch, type Watch } from './watch.ts';
 
 /** How long a stop waits for what is under way (a question, a grace of a cancel, a Redis that is away), in ms. */

@@ -134,7 +134,10 @@ describe('timeout_seconds', () => {
     const run = { job_id: 'untimed', command: 'sleep 60', timeout_seconds: 2 };
     await agent.call('POST', '/run', run);
     const keeper = await until(() => Number(readFileSync(`${agent.jobDir('untimed')}/keeper`, 'utf8')));
-    await until(() => readFileSync(`/proc/${keeper}/cmdline`, 'latin1').includes('expire'));
+    await until(() => {
+      const [child] = readFileSync(`/proc/${keeper}/task/${keeper}/children`, 'utf8').split(' ');
+      return child && readFileSync(`/proc/${child}/cmdline`, 'latin1').startsWith('sleep');
+    });
     process.kill(keeper, 'SIGKILL');
     const body = await until(async () => {
       const now = (await agent.call('GET', '/status/untimed')).body;

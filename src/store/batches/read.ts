@@ -1,5 +1,7 @@
 /** Reading batches: the record, lists of them, and where their targets stand. */
+
 import type { Batch, BatchState } from '../../job/batch.ts';
+import { hasLabels } from '../../job/labels.ts';
 import type { Keys } from '../keys.ts';
 import { type Hash, results } from '../redis/replies.ts';
 import type { Redis } from '../redis.ts';
@@ -60,14 +62,11 @@ export async function list(
     const ids = await redis.zrevrangebylex(index, from, '-', 'LIMIT', 0, STEP);
     for (const [i, batch] of (await getMany(redis, keys, ids)).entries()) {
       after = ids[i] as string;
-      if (batch && (state?.includes(batch.state) ?? true) && hasLabels(batch, label)) batches.push(batch);
+      if (batch && (state?.includes(batch.state) ?? true) && hasLabels(batch.job.labels, label))
+        batches.push(batch);
       if (batches.length === page.size) return { batches, after };
     }
     if (ids.length < STEP) return { batches, after: null };
   }
   return { batches, after: after ?? null };
-}
-
-function hasLabels({ job: { labels } }: Batch, wanted: Record<string, string>): boolean {
-  return Object.entries(wanted).every(([name, value]) => labels[name] === value);
 }

@@ -1,5 +1,6 @@
 /** Lists of registered hosts, by name: walked in order, and filtered as they are read. */
 import type { HostConfig } from '../../job/host.ts';
+import { hasLabels } from '../../job/labels.ts';
 import type { Keys } from '../keys.ts';
 import type { Redis } from '../redis.ts';
 import { hostIn } from './record.ts';
@@ -33,14 +34,10 @@ export async function list(redis: Redis, keys: Keys, order: HostPageOrder): Prom
     for (const [i, text] of texts.entries()) {
       after = names[i] as string;
       const host = text === null ? null : hostIn(text);
-      if (host && hasAll(host.labels, labels)) hosts.push(host);
+      if (host && hasLabels(host.labels, labels)) hosts.push(host);
       if (hosts.length === size) return { hosts, after };
     }
     if (names.length < STEP) return { hosts, after: null };
   }
   return { hosts, after: after ?? null };
-}
-
-function hasAll(labels: Record<string, string>, wanted: Record<string, string>): boolean {
-  return Object.entries(wanted).every(([name, value]) => labels[name] === value);
 }

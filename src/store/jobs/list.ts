@@ -3,6 +3,7 @@
  * records. A list that matches little stops after a bounded walk and says where to go on.
  */
 import { encodeTime } from 'ulid';
+import { hasLabels } from '../../job/labels.ts';
 import type { Job } from '../../job/record.ts';
 import type { State } from '../../job/states.ts';
 import type { Keys } from '../keys.ts';
@@ -64,7 +65,7 @@ function matches(job: Job, filter: JobFilter): boolean {
   if (filter.owner !== undefined && job.created_by !== filter.owner) return false;
   if (filter.host !== undefined && job.host !== filter.host) return false;
   if (filter.state && !filter.state.includes(job.state)) return false;
-  return Object.entries(filter.label ?? {}).every(([name, value]) => job.labels[name] === value);
+  return hasLabels(job.labels, filter.label ?? {});
 }
 
 /** The smallest id that a job accepted at this millisecond can have. */

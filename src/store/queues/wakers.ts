@@ -3,7 +3,7 @@
  * to be done.
  */
 import type { Logger } from 'pino';
-import type { Wake } from '../store/queues.ts';
+import type { Wake } from '../queues.ts';
 
 export function createWakers({ wake, log }: { wake: Wake; log: Logger }) {
   return {
