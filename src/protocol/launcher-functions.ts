@@ -91,9 +91,11 @@ finish() {
 again() { read -r b c q sp sq x < "$j/go"; if [ "$b" = "$boot" ]; then fade 0; else left=; fi; record; };
 # Did a signal end the command, or is 128 + n its own code? sh says so in words only, on its own stderr (n, which has its
 # room since before the start); of SIGINT and SIGPIPE it says nothing. Silence counts if this sh speaks of others at all.
+# A disk that takes nothing is waited for: sh ends where exec cannot open a file, and how the command ended with it.
 died() {
   case $code in 130|141) return 0 ;; esac;
   grep -q "[A-Za-z]" "$j/n" && return 0;
+  until true 1<> "$j/n"; do [ -d "$j" ] || return; sleep 1; done;
   exec 2<> "$j/n"; sh -c "kill -s KILL \\$\\$"; exec 2> /dev/null;
   ! grep -q "[A-Za-z]" "$j/n";
 };

@@ -46,6 +46,13 @@ describe.skipIf(!canMount())('a launcher whose disk is (needs root and a loop de
   const counted = (token: string) => `echo x >> ${scratch}/${token}`;
   const waiting = (token: string) => `${counted(token)}; until [ -e ${scratch}/go-on ]; do sleep 0.05; done`;
   const begun = (token: string) => until(() => existsSync(join(scratch, token)));
+  /** Its command is gone, and its recorder sleeps until it can write how it ended. */
+  const waitsForDisk = (token: string) => {
+    const [, command, , recorder] = readFileSync(join(dir, token, 'go'), 'utf8').split(' ');
+    const children = readFileSync(`/proc/${recorder}/task/${recorder}/children`, 'utf8').split(' ');
+    const sleeps = (pid: string) => pid && readFileSync(`/proc/${pid}/cmdline`, 'utf8').startsWith('sleep');
+    return !existsSync(`/proc/${command}`) && children.some(sleeps);
+  };
   const goOn = () => writeFileSync(join(scratch, 'go-on'), '');
 
   it.each(SHORTAGES)(
@@ -100,6 +107,7 @@ describe.skipIf(!canMount())('a launcher whose disk is (needs root and a loop de
     goOn();
     const ask = launcherCommand.state({ dir, tokens: ['end-own'] });
     expect(await say(ask)).toMatchObject({ kind: expect.stringMatching(/running|refused/) });
+    for (const { token } of ENDS) await until(() => waitsForDisk(token), { what: `${token} to end` });
     disk.makeWritable();
     for (const [index, { is }] of ENDS.entries()) {
       expect(await ends[index]).toMatchObject({ kind: 'ended', ...is });
