@@ -502,6 +502,8 @@ else:
     SHOWN_LINES = 20
     #: Ends first, the bad ones right after the good ones.
     COUNTS_IN_ORDER = ("succeeded", *ENDED_WRONG, "canceling", "unreachable", "running", "queued", "unstarted")
+    #: Outcomes that say no more than the state of the same name.
+    SAID_BY_STATE = ("timeout", "canceled", "expired")
 
     Group = dict[str, Any]
 
@@ -605,10 +607,23 @@ else:
         return "\n".join(lines)
 
 
+    def why_of(group: Group) -> str:
+        """What its state leaves open: `` (3)``, or ``, rejected: the host has no user etl``."""
+        if group["state"] == "succeeded":
+            return ""
+        code = "" if group["return_code"] is None else f" ({group['return_code']})"
+        # A gateway of an earlier version does not say it.
+        outcome = group.get("outcome")
+        if outcome in (None, "exit", "signal"):
+            return code
+        kind = "" if outcome in SAID_BY_STATE else f", {outcome.replace('_', ' ')}"
+        message = "" if group["message"] is None else f": {' '.join(group['message'].split())}"
+        return f"{kind}{code}{message}"
+
+
     def lines_of(group: Group, most: int) -> list[str]:
         """``== web[001-118] (118): failed (3)``, then the end of what they wrote."""
-        code = "" if group["state"] == "succeeded" or group["return_code"] is None else f" ({group['return_code']})"
-        lines = [f"== {group['hosts']} ({group['count']}): {group['state'].replace('_', ' ')}{code}"]
+        lines = [f"== {group['hosts']} ({group['count']}): {group['state'].replace('_', ' ')}{why_of(group)}"]
         for stream in ("stdout", "stderr"):
             written = (group[stream] or "").rstrip().splitlines()
             lines += [f"[{stream}] {line}" for line in written[-most:]]

@@ -62,3 +62,15 @@ def test_the_log_shows_ten_groups_and_says_that_there_are_more():
     assert lines[0] == "== web0 (1): succeeded"
     assert len(lines) == 10 * (1 + 20) + 1
     assert lines[-1] == "... and 2 more that ended or wrote otherwise"
+
+
+def test_a_group_that_has_no_code_says_why():
+    rejected = {**group("web[1-2]", count=2, code=None), "outcome": "rejected", "message": "the host has no user  etl"}
+    expired = {**group("web3", "expired", code=None), "outcome": "expired", "message": None}
+    failed = {**group("web4"), "outcome": "exit", "message": None}
+    headings = [line for line in output_lines([rejected, expired, failed]) if line.startswith("==")]
+    assert headings == [
+        "== web[1-2] (2): failed, rejected: the host has no user etl",
+        "== web3 (1): expired",
+        "== web4 (1): failed (3)",
+    ]
