@@ -4,6 +4,7 @@ import type { Batch } from '../../src/job/batch.ts';
 import { type BatchByHand, createBatchByHand } from '../helpers/batch-by-hand.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { openStores, type Stores } from '../helpers/stores.ts';
+import { until } from '../helpers/until.ts';
 
 let redis: TestRedis;
 let stores: Stores;
@@ -31,6 +32,16 @@ it('hosts that come back after a resume make no room for others that go', async 
     state: 'paused',
     stopped_because: 'max_unreachable',
   });
+});
+
+it('of many hosts that are away, more are noticed within a moment, and those that came back are not counted', async () => {
+  const hosts = Array.from({ length: 300 }, (_, i) => `db${i}`);
+  const begun = await batch.begin(hosts, { max_unreachable: 230, on_limit: 'pause' });
+  expect(await seen(begun, { down: hosts.slice(0, 220) })).toMatchObject({ state: 'running' });
+  expect(await seen(begun, { down: [] })).toMatchObject({ state: 'running' });
+  expect(await seen(begun, { down: hosts.slice(0, 229) })).toMatchObject({ state: 'running' });
+  await until(async () => (await seen(begun, { down: hosts.slice(0, 240) })).state === 'paused');
+  expect(await batch.read(begun.id)).toMatchObject({ stopped_because: 'max_unreachable' });
 });
 
 /** The batch once somebody has gone on with it, with these hosts down. */
