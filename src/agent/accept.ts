@@ -17,7 +17,7 @@ import type { Supervisor } from './supervisor.ts';
 import type { Turns } from './turns.ts';
 
 export interface AcceptDeps {
-  spool: Pick<Spool, 'storeId' | 'doneDir' | 'publish' | 'remove' | 'refuseIfFull'>;
+  spool: Pick<Spool, 'storeId' | 'nudges' | 'publish' | 'remove' | 'refuseIfFull'>;
   registry: Pick<Registry, 'get' | 'add' | 'live' | 'forget'>;
   supervisor: Pick<Supervisor, 'start'>;
   plan: Planner;
@@ -78,7 +78,7 @@ export function createAccept(deps: AcceptDeps) {
   }
 
   async function publish(plan: JobPlan): Promise<void> {
-    const context = { storeId: spool.storeId, scripts: deps.scripts, doneDir: spool.doneDir };
+    const context = { storeId: spool.storeId, scripts: deps.scripts, nudges: spool.nudges };
     await spool.refuseIfFull();
     const published = await spool.publish(plan.record.job_id, jobFiles(plan, context), plan.account);
     // The registry knows every job of the spool: a directory that it does not know is a damaged one.

@@ -143,7 +143,7 @@ export function createFollow(deps: FollowDeps): Follow {
 
 /** Nothing of an earlier boot is alive. The child's identity is on disk before a command may begin: without it none has. */
 function afterReboot(dir: string): Verdict {
-  if (!existsSync(join(dir, 'child')))
+  if (identityIn(dir, 'child') === null)
     return verdict('ended', 'never_ran', 'the host was rebooted before it began');
   const code = recordedCode(dir);
   if (code !== null) return judge({ code, reason: 'exit', proof: 'group+marker', left: [], count: 0 }, dir);

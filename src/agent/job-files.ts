@@ -44,7 +44,7 @@ export interface JobPlan {
 export interface SpecContext {
   storeId: string;
   scripts: string;
-  doneDir: string;
+  nudges: string;
 }
 
 /** What the supervisor writes over on the last day of a full disk. */
@@ -109,7 +109,7 @@ function spec(plan: JobPlan, context: SpecContext): string {
     tmux: plan.tmux ?? '',
     leftovers: request.leftovers ?? 'keep',
     cgroup: plan.cgroup ?? '',
-    done: context.doneDir,
+    nudges: context.nudges,
     inner: `${context.scripts}/inner.sh`,
   });
 }

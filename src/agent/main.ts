@@ -125,7 +125,7 @@ async function start(options: AgentOptions): Promise<RunningAgent> {
   recoverJobs({ spool, registry, log });
   // One that takes long, because somebody is being given the time to stop, does not keep the agent from answering.
   await Promise.race([Promise.all(registry.live().map(follow)), pause(FIRST_LOOK_MS, null, { ref: false })]);
-  const watcher = watchJobs({ doneDir: spool.doneDir, registry, follow, outputs, log });
+  const watcher = watchJobs({ nudges: spool.nudges, registry, follow, outputs, log });
   void clearUp();
 
   function stopWork(): void {

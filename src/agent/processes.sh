@@ -36,11 +36,22 @@ uptime_seconds() {
   echo "${up%.*}"
 }
 
+# make FILE: of several that make it one wins; for the others it fails.
+make() {
+  set -C
+  true 2>/dev/null >"$1"
+  made=$?
+  set +C
+  return $made
+}
+
 # The first reason that is claimed counts. A disk that has no room, or no inode, for one more file still takes one more
-# name of a file: the one of that reason beside this script. A file of its own comes first, as names of one are limited.
+# name of a file: the one of that reason beside this script. A file of its own comes first, as names of one are limited; it
+# keeps the name that it was made by.
 claim() {
-  { echo "$1" >"$dir/reason.$$" && ln "$dir/reason.$$" "$dir/reason"; } 2>/dev/null ||
-    ln "${0%/*}/reason-$1" "$dir/reason" 2>/dev/null
+  [ ! -e "$dir/reason" ] || return 0
+  { echo "$1" >"$dir/reason.$$" && ln "$dir/reason.$$" "$dir/reason"; } 2>/dev/null && return 0
+  ln "${0%/*}/reason-$1" "$dir/reason" 2>/dev/null
   rm -f "$dir/reason.$$"
 }
 

@@ -8,7 +8,7 @@
  *     out.log err.log        what the command wrote            u/       the user's own: hostile input
  *     exit                   the supervisor's record of the end result.json  what the agent made of it: the end
  *   DATA/incoming/           what is being made, and what is being deleted
- *   DATA/done/               a file here says that something happened to the job of that name
+ *   DATA/nudges              the ids of jobs to which something happened, one a line, as it happens
  *   DATA/archive/            one line per job whose directory was cleared away
  */
 import { randomBytes } from 'node:crypto';
@@ -43,7 +43,7 @@ export function openSpool(dataDir: string) {
   const at = (...parts: string[]) => join(dataDir, ...parts);
   // Users must be able to reach their own job's directory, and to list nobody's.
   for (const path of [dataDir, at('bin'), at('jobs'), at('run')]) ensureDirectory(path, 0o711);
-  for (const path of [at('incoming'), at('done'), at('archive')]) ensureDirectory(path, 0o700);
+  for (const path of [at('incoming'), at('archive')]) ensureDirectory(path, 0o700);
   // What a killed agent was making or deleting. Nobody waits for it: a user's tree may be large, or refuse to go.
   for (const name of readdirSync(at('incoming'))) deleteTree(at('incoming', name)).catch(() => undefined);
 
@@ -53,7 +53,7 @@ export function openSpool(dataDir: string) {
     dataDir,
     storeId: loadOrMakeStoreId(at('store.json')),
     binDir: at('bin'),
-    doneDir: at('done'),
+    nudges: at('nudges'),
     archiveDir: at('archive'),
     runDir: at('run'),
     jobDir,

@@ -9,12 +9,12 @@
 #
 # DIR/spec (written by the agent, values that no request can shape into shell) says what to do. Everything is a file,
 # so the agent may die, restart or be replaced at any point. Rules that make the start provable:
-#   started/  is made first, and only one process can make it;
-#   child     (pid, start time, boot id) is on disk before go/ exists, and no command begins before go/ exists;
-#   reason    is claimed once, by hard link: whoever claims it decides whether the job ended or was stopped.
+#   started/ is made first, and only one process can make it;
+#   child    (pid, start time, boot id) is on disk before `go` exists, and no command begins before `go` exists;
+#   reason   is claimed once, by hard link: whoever claims it decides whether the job ended or was stopped.
 # A disk may have no room left at any of these steps. What must be known before the command begins is checked to have
 # been written, else nothing begins; what is written after that has had its room since before. Files are made by `true`:
-# where `:` cannot make one, sh ends.
+# where `:` cannot make one, sh ends. What sh can do itself is done by no program: they are most of what a short job costs.
 # Traps are not used: a trapped signal would make `wait` return a code that is not the command's.
 
 PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin
@@ -24,6 +24,7 @@ export LC_ALL
 umask 022
 
 start() {
+  # A directory: it takes no less room than what is made next, so that on a full disk nothing is begun by halves.
   mkdir "$dir/started" 2>/dev/null || exit 0
   echo 0 2>/dev/null >/proc/self/oom_score_adj
   identify $$ >"$dir/supervisor" && mkfifo -m 600 "$dir/in/gate" "$dir/in/hello" || give_up
@@ -44,9 +45,10 @@ start_plain() {
   look_at "$keeper"
   keeper_start=$its_start
   exec 7<&-
-  open_session "exec /bin/sh '$inner' '$dir'" >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
+  open_session "exec /bin/sh '$inner' '$dir'" /bin/sh "$inner" "$dir" \
+    >>"$dir/out.log" 2>>"$dir/err.log" 3<"$dir/in/gate" 5>"$dir/in/hello"
   code=$?
-  if [ -d "$dir/go" ]; then outlive_session; elif [ "$code" = 75 ]; then claim no_room; fi
+  if [ -e "$dir/go" ]; then outlive_session; elif [ "$code" = 75 ]; then claim no_room; fi
   claim_at_last exit
   read -r why <"$dir/reason"
   [ "$why" = timeout ] || end_keeper
@@ -99,12 +101,11 @@ time_out() {
 }
 
 # Lets the inner process begin: after its identity is on disk, and unless somebody has asked to stop the job.
-# go/ is made before `reason` is looked at, and a stop claims `reason` before it looks for go/: one of the two sees the other.
+# `go` is made before `reason` is looked at, and a stop claims `reason` before it looks for `go`: one of the two sees the other.
 pass_gate() {
   [ -n "$cgroup" ] && mkdir -p "$cgroup" && echo "$1" >"$cgroup/cgroup.procs" && true >"$dir/in/cgroup"
-  identify "$1" >"$dir/child.new" && sync "$dir/child.new" && mv "$dir/child.new" "$dir/child" && sync "$dir" &&
-    mkdir "$dir/go" || { claim no_room; exit 0; }
-  true >"$done/$id.go"
+  identify "$1" >"$dir/child" && sync "$dir/child" "$dir" && make "$dir/go" || { claim no_room; exit 0; }
+  echo "$id" >>"$nudges"
   if [ -e "$dir/reason" ]; then
     true >"$dir/held"
     exit 0
@@ -113,7 +114,8 @@ pass_gate() {
   [ ! -e "$dir/in/secrets" ] || cat <&7 >&4
 }
 
-# open_session TEXT: runs a line of this script's own making as the job's user, in a session of its own.
+# open_session TEXT [PROGRAM ARGUMENT...]: runs a line of this script's own making as the job's user, in a session of its
+# own; or the program of that line, where no other shell has to be asked to.
 open_session() {
   case $session in
     su)
@@ -121,11 +123,14 @@ open_session() {
       return
       ;;
     login) set -- "$login_shell" -l -c "$1" ;;
-    own) set -- /bin/sh -c "$1" ;;
+    own) if [ $# -gt 1 ]; then shift; else set -- /bin/sh -c "$1"; fi ;;
   esac
+  # The environment of this script is empty but for its own PATH and locale.
   (
     cd "$home" 2>/dev/null || cd /
-    exec env -i HOME="$home" USER="$user" LOGNAME="$user" SHELL="$login_shell" PATH="$PATH" setsid "$@"
+    export HOME="$home" USER="$user" LOGNAME="$user" SHELL="$login_shell"
+    unset LC_ALL PWD OLDPWD
+    exec setsid "$@"
   )
 }
 
@@ -143,7 +148,7 @@ stop() {
   read -r why <"$dir/reason"
   [ "$why" = exit ] && return
   identify $$ >"$dir/stopper"
-  if [ -d "$dir/go" ]; then
+  if [ -e "$dir/go" ]; then
     deadline=$(($(uptime_seconds) + $3))
     [ "$2" = KILL ] || signal_all "$2"
     [ "$2" = KILL ] || while [ -n "$(members)" ] && [ "$(uptime_seconds)" -lt "$deadline" ]; do sleep 0.05; done
@@ -215,7 +220,7 @@ finish() {
   if read -r pid begun boot_then 2>/dev/null <"$dir/stopper" && [ "$pid" != $$ ]; then
     while is_alive "$pid" "$begun" "$boot_then"; do sleep 0.02; done
   fi
-  [ -d "$dir/go" ] || [ "$why" != exit ] || why=spawn_error
+  [ -e "$dir/go" ] || [ "$why" != exit ] || why=spawn_error
   left=$(members)
   if [ "$leftovers" = kill ] && [ "$why" = exit ] && [ -n "$left" ]; then
     signal_all TERM
@@ -226,7 +231,7 @@ finish() {
   case $why$why_kill in exit | spawn_error | never_ran | no_room) ;; *) kill_all && left=$(members) ;; esac
   # One that finishes for a supervisor that was killed is made again; the supervisor itself stays until it is heard.
   until publish "$1" || [ "$verb" != start ] || [ ! -d "$dir" ]; do sleep 1; done
-  true >"$done/$id"
+  echo "$id" >>"$nudges"
 }
 
 # The record was given its room on the disk when the job was accepted: writing it in place works on a full disk.
@@ -236,22 +241,21 @@ publish() {
   proof=group+marker
   [ -e "$dir/in/cgroup" ] && grep -qs '^populated 0' "$cgroup/cgroup.events" && proof=cgroup && rmdir "$cgroup"
   # What never began has no code: what there is belongs to the session that was opened for it.
-  if [ -e "$dir/held" ] || [ ! -d "$dir/go" ]; then code=; else code=$1; fi
+  if [ -e "$dir/held" ] || [ ! -e "$dir/go" ]; then code=; else code=$1; fi
   named=
   [ -z "$left" ] || named=$(echo $left | cut -d ' ' -f 1-40)
   set -- $left
   printf 'code=%s\nreason=%s\nproof=%s\nleft=%s\ncount=%s\nend\n' \
     "$code" "$why" "$proof" "$named" $# 1<>"$dir/exit.new" || return
-  sync "$dir/exit.new"
   ln "$dir/exit.new" "$dir/exit" 2>/dev/null || [ -e "$dir/exit" ] || return
-  sync "$dir"
+  sync "$dir/exit" "$dir"
 }
 
-# Claiming first and looking for go/ second is the other half of pass_gate: after this the gate stays shut, or the
+# Claiming first and looking for `go` second is the other half of pass_gate: after this the gate stays shut, or the
 # command had begun before, and then this was not the time to abandon it.
 abandon() {
   claim never_ran
-  if [ -d "$dir/go" ] && [ ! -e "$dir/held" ]; then
+  if [ -e "$dir/go" ] && [ ! -e "$dir/held" ]; then
     rm "$dir/reason"
     return
   fi

@@ -1,11 +1,10 @@
 /**
- * Notices that something happened to a job: at once by the directory `done/`, where supervisors leave a file, and at
+ * Notices that something happened to a job: at once by the file of nudges, to which supervisors add the job's id, and at
  * the latest by a scan of all live jobs each second, because a nudge can be lost (full disk, killed supervisor) and
  * because a host may have no watches left to give. A job that takes long to look at holds up no other. The same scan
  * keeps the output of what runs within its bounds.
  */
-import { type FSWatcher, readdirSync, rm, watch } from 'node:fs';
-import { join } from 'node:path';
+import { closeSync, type FSWatcher, fstatSync, ftruncateSync, openSync, readSync, watch } from 'node:fs';
 import type { Follow } from './follow.ts';
 import type { Logger } from './log.ts';
 import type { Outputs } from './outputs.ts';
@@ -13,19 +12,28 @@ import type { Job, Registry } from './registry.ts';
 
 const SCAN_MS = 1000;
 
+/** Nudges that were read are cut off when they are so many bytes. What is added meanwhile is left to the scan. */
+const MOST_BYTES = 64 * 1024;
+
 export function watchJobs(deps: {
-  doneDir: string;
+  /** The file of nudges. */
+  nudges: string;
   registry: Pick<Registry, 'get' | 'live'>;
   follow: Follow;
   outputs: Pick<Outputs, 'look'>;
   log: Logger;
 }) {
-  const { doneDir, registry, outputs } = deps;
+  const { registry, outputs } = deps;
+  const nudges = openNudges(deps.nudges);
 
-  function nudged(name: string): void {
-    const job = registry.get(name.replace(/\.go$/, ''));
-    rm(join(doneDir, name), { force: true }, () => undefined);
-    if (job) void deps.follow(job);
+  /** A disk that fails or is read-only leaves it to the scan. */
+  function nudged(): void {
+    try {
+      const told = nudges.read().flatMap((id) => registry.get(id) ?? []);
+      for (const job of told) void deps.follow(job);
+    } catch (error) {
+      deps.log.error({ err: error }, 'agent.nudges.unreadable');
+    }
   }
 
   const underway = new Set<Job>();
@@ -36,23 +44,46 @@ export function watchJobs(deps: {
     }
   }
 
-  const watcher = watchIfPossible(doneDir, nudged, deps.log);
-  for (const name of readdirSync(doneDir)) nudged(name);
+  const watcher = watchIfPossible(deps.nudges, nudged, deps.log);
   const timer = setInterval(scan, SCAN_MS);
 
   return {
     close(): void {
       watcher?.close();
       clearInterval(timer);
+      nudges.close();
     },
   };
 }
 
+/** One file for all of them: a file for each would cost the host an inode twice a job, and the search for a free one. */
+function openNudges(file: string) {
+  const fd = openSync(file, 'a+', 0o600);
+  // What was added before is of jobs that have all been looked at since.
+  let offset = fstatSync(fd).size;
+  let torn = '';
+
+  return {
+    /** The ids that were added since. */
+    read(): string[] {
+      const fresh = Buffer.alloc(Math.max(0, fstatSync(fd).size - offset));
+      offset += readSync(fd, fresh, 0, fresh.length, offset);
+      const lines = `${torn}${fresh}`.split('\n');
+      torn = lines.pop() ?? '';
+      if (offset > MOST_BYTES) {
+        ftruncateSync(fd);
+        offset = 0;
+      }
+      return lines;
+    },
+    close: () => closeSync(fd),
+  };
+}
+
 /** Hosts run out of inotify instances and watches; without one the scan alone notices. */
-function watchIfPossible(dir: string, nudged: (name: string) => void, log: Logger): FSWatcher | null {
+function watchIfPossible(file: string, onChange: () => void, log: Logger): FSWatcher | null {
   try {
-    const watcher = watch(dir, (_event, name) => name !== null && nudged(name));
-    return watcher.on('error', (error) => log.error({ err: error }, 'agent.watch.failed'));
+    return watch(file, onChange).on('error', (error) => log.error({ err: error }, 'agent.watch.failed'));
   } catch (error) {
     log.warn({ err: error }, 'agent.watch.unavailable');
     return null;

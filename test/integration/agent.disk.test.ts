@@ -83,7 +83,7 @@ describe.skipIf(!canMount())('an agent whose disk is (needs root and a loop devi
     },
   );
 
-  it.each(['supervisor', 'in/hello', 'child.new', 'u/rc', 'u/note'])(
+  it.each(['supervisor', 'in/hello', 'child', 'u/rc', 'u/note'])(
     'without room for %s of a job that is to begin certifies that it never did, and may be asked again',
     async (name) => {
       const command = `${counted('begins')}; exit 4`;
