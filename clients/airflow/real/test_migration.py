@@ -77,7 +77,7 @@ def test_a_run_that_waits_for_a_job_of_the_agents_own_goes_on_with_the_gateways_
 
     migrate(airflow, replace)
     until(lambda: len(gateway.jobs(airflow_dag="of_the_agent")) == 1, PATIENCE, "the gateway following the job")
-    assert waits_in_triggerer(airflow, "wait_reschedule")
+    until(lambda: waits_in_triggerer(airflow, "wait_reschedule"), PATIENCE, "its sensor in the triggerer")
     let_end(airflow)
     assert airflow.finished("of_the_agent", "waiting", PATIENCE) == "success"
     agents_id = airflow.xcom("of_the_agent", "waiting", "longrun")["job_id"]
