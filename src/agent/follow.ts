@@ -5,7 +5,7 @@
  *
  * Only a supervisor's record ends a job that has begun; a job that cannot be known is lost, never started again.
  */
-import { existsSync, mkdirSync, statSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { writeFileDurably } from './durable-file.ts';
 import type { Logger } from './log.ts';
@@ -143,7 +143,9 @@ export function createFollow(deps: FollowDeps): Follow {
 
 /** Nothing of an earlier boot is alive. The child's identity is on disk before a command may begin: without it none has. */
 function afterReboot(dir: string): Verdict {
-  if (identityIn(dir, 'child') === null)
+  const child = join(dir, 'child');
+  // Torn: the power went before it was on the disk. One that cannot be read now (no descriptor left) is read later.
+  if (!existsSync(child) || parseIdentity(readFileSync(child, 'utf8')) === null)
     return verdict('ended', 'never_ran', 'the host was rebooted before it began');
   const code = recordedCode(dir);
   if (code !== null) return judge({ code, reason: 'exit', proof: 'group+marker', left: [], count: 0 }, dir);

@@ -47,12 +47,13 @@ make() {
 
 # The first reason that is claimed counts. A disk that has no room, or no inode, for one more file still takes one more
 # name of a file: the one of that reason beside this script. A file of its own comes first, as names of one are limited; it
-# keeps the name that it was made by.
+# keeps the name that it was made by, which nobody else may write: a subshell has the $$ of its parent.
+claimant=$$
 claim() {
   [ ! -e "$dir/reason" ] || return 0
-  { echo "$1" >"$dir/reason.$$" && ln "$dir/reason.$$" "$dir/reason"; } 2>/dev/null && return 0
+  { echo "$1" >"$dir/reason.$claimant" && ln "$dir/reason.$claimant" "$dir/reason"; } 2>/dev/null && return 0
   ln "${0%/*}/reason-$1" "$dir/reason" 2>/dev/null
-  rm -f "$dir/reason.$$"
+  rm -f "$dir/reason.$claimant"
 }
 
 # A disk that takes nothing at all (read-only) is waited for: how the job ended is known here, and nowhere else.
@@ -80,6 +81,7 @@ descendants() {
   done
 }
 
+# members: one a line. Fails where no process could be made to look for them.
 members() {
   inner_pid=0
   if read -r pid begun boot_then 2>/dev/null <"$dir/child" && [ "$boot_then" = "$boot" ]; then inner_pid=$pid; fi
@@ -90,10 +92,11 @@ members() {
     suspects="$suspects $(grep -lsE "\) [A-Za-z] [0-9]+ [0-9]+ $inner_pid " /proc/[0-9]*/stat)"
     [ -z "$its_start" ] || suspects="$suspects $(descendants "$inner_pid")"
   fi
-  case $suspects in *[0-9]*) ;; *) return ;; esac
+  case $suspects in *[0-9]*) ;; *) return 0 ;; esac
   for member in $(pids_of $suspects | sort -un); do
     [ "$member" = "$inner_pid" ] && continue
     look_at "$member"
     case $its_state in '' | Z | X) ;; *) echo "$member" ;; esac
   done
+  return 0
 }

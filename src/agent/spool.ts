@@ -12,11 +12,11 @@
  *   DATA/archive/            one line per job whose directory was cleared away
  */
 import { randomBytes } from 'node:crypto';
-import { closeSync, existsSync, fsyncSync, openSync, readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { chmod, chown, mkdir, open, rename, rm, statfs } from 'node:fs/promises';
 import { join } from 'node:path';
 import { deleteTree } from './delete-tree.ts';
-import { writeFileDurably } from './durable-file.ts';
+import { syncDirectory, writeFileDurably } from './durable-file.ts';
 import { ensureDirectory } from './private-files.ts';
 import { Refusal, refusalOfDisk } from './refusal.ts';
 
@@ -146,13 +146,4 @@ function loadOrMakeStoreId(file: string): string {
   const { store_id: storeId } = JSON.parse(readFileSync(file, 'utf8')) as { store_id?: unknown };
   if (typeof storeId !== 'string' || !/^[0-9a-f]{32}$/.test(storeId)) throw new Error(`${file} is damaged`);
   return storeId;
-}
-
-function syncDirectory(path: string): void {
-  const fd = openSync(path, 'r');
-  try {
-    fsyncSync(fd);
-  } finally {
-    closeSync(fd);
-  }
 }

@@ -92,6 +92,11 @@ gatekeeper() {
   time_out
 }
 
+# A loss costs a second: the agent looks at every job once in each.
+nudge() {
+  [ ! -e "$nudges" ] || echo "$id" >>"$nudges"
+}
+
 # Slept for here first: most jobs end before, and the program that stops one is then never started.
 time_out() {
   [ "$timeout" -gt 0 ] || return
@@ -103,9 +108,10 @@ time_out() {
 # Lets the inner process begin: after its identity is on disk, and unless somebody has asked to stop the job.
 # `go` is made before `reason` is looked at, and a stop claims `reason` before it looks for `go`: one of the two sees the other.
 pass_gate() {
+  claimant=gate
   [ -n "$cgroup" ] && mkdir -p "$cgroup" && echo "$1" >"$cgroup/cgroup.procs" && true >"$dir/in/cgroup"
   identify "$1" >"$dir/child" && sync "$dir/child" "$dir" && make "$dir/go" || { claim no_room; exit 0; }
-  echo "$id" >>"$nudges"
+  nudge
   if [ -e "$dir/reason" ]; then
     true >"$dir/held"
     exit 0
@@ -125,11 +131,11 @@ open_session() {
     login) set -- "$login_shell" -l -c "$1" ;;
     own) if [ $# -gt 1 ]; then shift; else set -- /bin/sh -c "$1"; fi ;;
   esac
-  # The environment of this script is empty but for its own PATH and locale.
+  # The environment of this script is empty but for its own PATH and locale, and what some shells add by themselves.
   (
     cd "$home" 2>/dev/null || cd /
     export HOME="$home" USER="$user" LOGNAME="$user" SHELL="$login_shell"
-    unset LC_ALL PWD OLDPWD
+    unset LC_ALL PWD OLDPWD SHLVL
     exec setsid "$@"
   )
 }
@@ -192,7 +198,8 @@ signal_all() {
 kill_all() {
   round=0
   while [ "$round" -lt 60 ]; do
-    doomed=$(members)
+    # Where no process can be made, nobody can be looked for, and nobody is known to be gone.
+    doomed=$(members) || { round=$((round + 1)) && sleep 0.05; continue; }
     [ -z "$doomed" ] && [ "$round" -gt 0 ] && break
     [ -n "$doomed" ] && kill -s KILL $doomed 2>/dev/null
     [ "$round" -eq 3 ] && [ -n "$cgroup" ] && echo 1 2>/dev/null >"$cgroup/cgroup.kill"
@@ -213,6 +220,10 @@ release_inner() {
   [ "$mode" = tmux ] && kill_server
 }
 
+see_left() {
+  until left=$(members); do sleep 1; done
+}
+
 finish() {
   true >"$dir/finishing"
   why=
@@ -221,17 +232,17 @@ finish() {
     while is_alive "$pid" "$begun" "$boot_then"; do sleep 0.02; done
   fi
   [ -e "$dir/go" ] || [ "$why" != exit ] || why=spawn_error
-  left=$(members)
+  see_left
   if [ "$leftovers" = kill ] && [ "$why" = exit ] && [ -n "$left" ]; then
     signal_all TERM
     deadline=$(($(uptime_seconds) + 5))
     while [ -n "$(members)" ] && [ "$(uptime_seconds)" -lt "$deadline" ]; do sleep 0.05; done
     why_kill=1
   fi
-  case $why$why_kill in exit | spawn_error | never_ran | no_room) ;; *) kill_all && left=$(members) ;; esac
+  case $why$why_kill in exit | spawn_error | never_ran | no_room) ;; *) kill_all && see_left ;; esac
   # One that finishes for a supervisor that was killed is made again; the supervisor itself stays until it is heard.
   until publish "$1" || [ "$verb" != start ] || [ ! -d "$dir" ]; do sleep 1; done
-  echo "$id" >>"$nudges"
+  nudge
 }
 
 # The record was given its room on the disk when the job was accepted: writing it in place works on a full disk.

@@ -37,8 +37,8 @@ gatekeeper_of_pane() {
   identify "${started%% *}" >"$dir/server"
   look_at "$pane"
   pane_start=$its_start
-  # In a subshell, since passing the gate may end in `exit`.
-  (pass_gate "$pane")
+  # In a subshell, since passing the gate may end in `exit`; without what tells the supervisor that somebody lives.
+  (exec 8>&- && pass_gate "$pane")
   exec 4>&- 7<&-
   until [ -e "$dir/u/begun" ] || ! is_alive "$pane" "$pane_start" "$boot"; do sleep 0.02; done
   exec 8>&-

@@ -38,6 +38,8 @@ export function watchJobs(deps: {
 
   const underway = new Set<Job>();
   function scan(): void {
+    // Also for the file's own sake, which is cut when it is read.
+    nudged();
     for (const job of registry.live().filter((job) => !underway.has(job))) {
       underway.add(job);
       void Promise.all([outputs.look(job), deps.follow(job)]).finally(() => underway.delete(job));
@@ -59,18 +61,21 @@ export function watchJobs(deps: {
 /** One file for all of them: a file for each would cost the host an inode twice a job, and the search for a free one. */
 function openNudges(file: string) {
   const fd = openSync(file, 'a+', 0o600);
-  // What was added before is of jobs that have all been looked at since.
+  // What was added before, the first look at all jobs has found, or the first scan will.
   let offset = fstatSync(fd).size;
   let torn = '';
 
   return {
     /** The ids that were added since. */
     read(): string[] {
-      const fresh = Buffer.alloc(Math.max(0, fstatSync(fd).size - offset));
+      const { size } = fstatSync(fd);
+      // Cut by somebody else.
+      if (size < offset) offset = 0;
+      const fresh = Buffer.alloc(size - offset);
       offset += readSync(fd, fresh, 0, fresh.length, offset);
       const lines = `${torn}${fresh}`.split('\n');
       torn = lines.pop() ?? '';
-      if (offset > MOST_BYTES) {
+      if (offset > MOST_BYTES && fresh.length > 0) {
         ftruncateSync(fd);
         offset = 0;
       }

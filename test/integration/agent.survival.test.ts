@@ -199,9 +199,14 @@ describe('a reboot', () => {
     const host = await startRealAgent({ args: ['--boot-id-file', bootIdFile] });
     await host.call('POST', '/run', { job_id: 'b-over', command: 'exit 3', wait_seconds: 10 });
     await host.call('POST', '/run', { job_id: 'b-running', command: 'sleep 65' });
-    await host.call('POST', '/run', { job_id: 'b-accepted', command: 'exit 0', wait_seconds: 10 });
+    for (const job_id of ['b-accepted', 'b-torn']) {
+      await host.call('POST', '/run', { job_id, command: 'exit 0', wait_seconds: 10 });
+    }
     await host.kill('SIGKILL');
     rewind(host.jobDir('b-accepted'));
+    // The power went while the process was written down that was to become the command.
+    rewind(host.jobDir('b-torn'));
+    writeFileSync(join(host.jobDir('b-torn'), 'child'), '12');
     writeFileSync(bootIdFile, '22222222-2222-4222-8222-222222222222\n');
     await host.restart();
     expect(await statusOf('b-over', host)).toMatchObject({ state: 'ended', return_code: 3 });
@@ -210,7 +215,9 @@ describe('a reboot', () => {
       reason: 'reboot',
       return_code: null,
     });
-    expect(await statusOf('b-accepted', host)).toMatchObject({ state: 'ended', reason: 'never_ran' });
+    for (const id of ['b-accepted', 'b-torn']) {
+      expect(await statusOf(id, host)).toMatchObject({ state: 'ended', reason: 'never_ran' });
+    }
     await host.stop();
   });
 });
