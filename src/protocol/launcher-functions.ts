@@ -76,11 +76,14 @@ fade() {
 };
 # Ends the token: reason, signal, grace. The first reason wins; it is withdrawn if the command was over before us. On a
 # full disk files can still be made, but stay empty: what must be known then is told by their names. Without an inode
-# left a file that is there can still be given one more name.
+# left a file that is there can still be given one more name: why, for which the recorder waits until it was sent, too.
 mark() { ln "$j/e" "$j/$1" || echo > "$j/$1"; };
 finish() {
   me; echo "$1 $me" > "$j/why.$$";
-  if ln "$j/why.$$" "$j/why" || ! [ -e "$j/why" ]; then [ "$1" = timeout ] && mark limit; else killer || mv "$j/why.$$" "$j/why"; fi;
+  if ln "$j/why.$$" "$j/why" || ! [ -e "$j/why" ]; then
+    [ -e "$j/why" ] || mark why;
+    [ "$1" = timeout ] && mark limit;
+  else killer || mv "$j/why.$$" "$j/why"; fi;
   if same "$c" "$q"; then tree; send "$2"; mark sent; fade "$3"; mark stopped;
   elif same "$sp" "$sq"; then [ -e "$j/sent" ] || unlink "$j/why";
   else c=none; fade 0; return; fi;
