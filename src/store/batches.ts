@@ -11,7 +11,7 @@ import type { Job } from '../job/record.ts';
 import { accept, type BatchOptions, uniqueKeyOf } from './batches/accept.ts';
 import { attach } from './batches/attach.ts';
 import { readStanding } from './batches/explain.ts';
-import { type Look, letGo, look, putOff, targets } from './batches/look.ts';
+import { jobIdsAt, type Look, letGo, look, putOff, targets } from './batches/look.ts';
 import { make } from './batches/make.ts';
 import type { Standing } from './batches/marks.ts';
 import { type Order, type Ordered, order } from './batches/order.ts';
@@ -67,6 +67,8 @@ export interface BatchStore {
   /** What it waits for; null where there is no record. */
   standing(id: string): Promise<BatchStanding | null>;
   targets(id: string, from: number, count: number): Promise<BatchTarget[]>;
+  /** The ids of the jobs for some of its targets, given by their places. */
+  jobIdsAt(id: string, indexes: readonly number[]): Promise<string[]>;
   /** How it stands, and what is to be done; null where there is no record. */
   look(id: string): Promise<Look | null>;
   /** Makes the job of its next target. @returns whether the host must be looked at; null if it is not made now */
@@ -120,6 +122,7 @@ export function createBatchStore({ redis, keys }: { redis: Redis; keys: Keys }):
     standings: (batch) => standingsOf(redis, keys, batch),
     standing: (id) => readStanding(redis, keys, id),
     targets: (id, from, count) => targets(redis, keys, id, from, count),
+    jobIdsAt: (id, indexes) => jobIdsAt(redis, keys, id, indexes),
     look: (id) => look(redis, keys, id),
     make: (job) => make(redis, keys, job),
     letGo: (job) => letGo(redis, keys, job),

@@ -12,7 +12,7 @@ import type { Wake } from '../store/queues.ts';
 import type { Sealer } from '../store/sealing.ts';
 import { createEndEarly } from './batches/end-early.ts';
 import { createEndGone } from './batches/gone.ts';
-import { createJobs } from './batches/jobs.ts';
+import { createJobOfTarget } from './batches/job-of-target.ts';
 import { createSucceedBatch } from './batches/succeed.ts';
 
 /** Batches that one process goes on with at once. */
@@ -27,7 +27,7 @@ export type Proceed = (id: string) => Promise<void>;
 export function createProceed(deps: {
   batches: Pick<
     BatchStore,
-    'look' | 'make' | 'letGo' | 'targets' | 'standings' | 'order' | 'get' | 'putOff' | 'now'
+    'look' | 'make' | 'letGo' | 'targets' | 'jobIdsAt' | 'standings' | 'order' | 'get' | 'putOff' | 'now'
   >;
   jobs: Pick<JobStore, 'getMany' | 'transition'>;
   hosts: Parameters<typeof createEndGone>[0]['hosts'];
@@ -42,7 +42,7 @@ export function createProceed(deps: {
   const endEarly = createEndEarly(deps);
   const endGone = createEndGone(deps);
   const succeed = createSucceedBatch(deps);
-  const { ofTarget, idsOf } = createJobs({ batches, sealer });
+  const ofTarget = createJobOfTarget(sealer);
 
   return async (id) => {
     while (!stopping.aborted) {
@@ -78,7 +78,7 @@ export function createProceed(deps: {
 
   async function letGo(batch: Batch, held: number[]): Promise<number> {
     if (held.length === 0) return 0;
-    const found = (await jobs.getMany(await idsOf(batch, held))).filter((job) => job !== null);
+    const found = (await jobs.getMany(await batches.jobIdsAt(batch.id, held))).filter((job) => job !== null);
     const hosts = await Promise.all(found.map(async (job) => ((await batches.letGo(job)) ? [job.host] : [])));
     return wakeAll(hosts.flat());
   }

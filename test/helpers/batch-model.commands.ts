@@ -14,7 +14,7 @@ import type { BatchStore, Order } from '../../src/store/batches.ts';
 import type { JobStore } from '../../src/store/jobs.ts';
 import type { Keys } from '../../src/store/keys.ts';
 import type { Redis } from '../../src/store/redis.ts';
-import { createJobs } from '../../src/workers/batches/jobs.ts';
+import { createJobOfTarget } from '../../src/workers/batches/job-of-target.ts';
 import {
   type BatchModel,
   failuresOf,
@@ -75,7 +75,7 @@ export const make = () =>
     const index = model.made;
     if (index === batch.total) return;
     const target = { host: hostOf(index), target_server: hostOf(index) };
-    const { ofTarget } = createJobs({ batches, sealer: NOTHING_SEALED });
+    const ofTarget = createJobOfTarget(NOTHING_SEALED);
     const made = await batches.make(ofTarget(batch, target, index, Date.now()));
     settle(model);
     expect(made !== null, 'is made').toBe(roomOf(model) > 0);

@@ -4,7 +4,7 @@ import { outcome } from '../../src/job/outcome.ts';
 import { startBy } from '../../src/job/start-deadline.ts';
 import { batchJobId } from '../../src/store/batches/job-id.ts';
 import { type BatchStore, createBatchStore } from '../../src/store/batches.ts';
-import { createJobs } from '../../src/workers/batches/jobs.ts';
+import { createJobOfTarget } from '../../src/workers/batches/job-of-target.ts';
 import { newBatch } from '../helpers/batches.ts';
 import { startRedis, type TestRedis } from '../helpers/redis.ts';
 import { openStores, type Stores } from '../helpers/stores.ts';
@@ -28,7 +28,7 @@ async function begin(hosts: string[], made: number, fields: Partial<ReturnType<t
   const batch = newBatch({ ...fields, total: hosts.length }, { start_deadline_seconds: 60 });
   const targets = hosts.map((host) => ({ host, target_server: host }));
   await batches.accept(batch, targets, undefined, { seen: null, replaces: null });
-  const { ofTarget } = createJobs({ batches, sealer: stores.sealer });
+  const ofTarget = createJobOfTarget(stores.sealer);
   for (const [i, target] of targets.slice(0, made).entries()) {
     expect(await batches.make(ofTarget(batch, target, i, await batches.now()))).not.toBeNull();
   }

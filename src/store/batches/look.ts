@@ -8,6 +8,7 @@ import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
 import { decodeBatch, decodeTarget } from './codec.ts';
 import { COURSE_LUA, courseKeys } from './course.ts';
+import { batchJobId } from './job-id.ts';
 
 /** What is to be done for a batch now. */
 export interface Look {
@@ -66,6 +67,21 @@ export async function targets(
   count: number,
 ): Promise<BatchTarget[]> {
   return (await redis.lrange(keys.batchTargets(id), from, from + count - 1)).map(decodeTarget);
+}
+
+export async function jobIdsAt(
+  redis: Redis,
+  keys: Keys,
+  id: string,
+  indexes: readonly number[],
+): Promise<string[]> {
+  if (indexes.length === 0) return [];
+  const first = Math.min(...indexes);
+  const them = await targets(redis, keys, id, first, Math.max(...indexes) - first + 1);
+  return indexes.flatMap((index) => {
+    const target = them[index - first];
+    return target ? [batchJobId(id, target.host)] : [];
+  });
 }
 
 /**

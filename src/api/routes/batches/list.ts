@@ -6,7 +6,6 @@ import type { Job } from '../../../job/record.ts';
 import { isState, STATES } from '../../../job/states.ts';
 import { BatchView, batchView } from '../../../protocol/batch-view.ts';
 import { JobView, jobView } from '../../../protocol/job-view.ts';
-import { batchJobId } from '../../../store/batches/job-id.ts';
 import type { BatchStore } from '../../../store/batches.ts';
 import type { JobStore } from '../../../store/jobs.ts';
 import { ownerLimit, visibleBatch } from '../../access.ts';
@@ -16,7 +15,7 @@ import { LabelFilter, labelsIn, PageFields } from '../jobs/filter.ts';
 import { BATCH_PATH, BatchParams } from './path.ts';
 
 export interface ListBatchDeps {
-  batches: Pick<BatchStore, 'list' | 'get' | 'standings' | 'targets'>;
+  batches: Pick<BatchStore, 'list' | 'get' | 'standings' | 'jobIdsAt'>;
   jobs: Pick<JobStore, 'getMany'>;
   pageTokens: PageTokens;
 }
@@ -107,12 +106,7 @@ export function listBatchRoutes(app: Api, { batches, jobs, pageTokens }: ListBat
   );
 
   async function jobsAt(batch: string, indexes: number[]): Promise<Job[]> {
-    const [first] = indexes;
-    const last = indexes.at(-1);
-    if (first === undefined || last === undefined) return [];
-    const targets = await batches.targets(batch, first, last - first + 1);
-    const ids = indexes.map((index) => batchJobId(batch, targets[index - first]?.host ?? ''));
-    return (await jobs.getMany(ids)).filter((job) => job !== null);
+    return (await jobs.getMany(await batches.jobIdsAt(batch, indexes))).filter((job) => job !== null);
   }
 }
 
