@@ -11,11 +11,11 @@ import type { Sealer } from '../../../store/sealing.ts';
 import { visibleBatch } from '../../access.ts';
 import { fingerprint, parseIdempotencyKey } from '../../idempotency.ts';
 import type { Api } from '../../instance.ts';
+import { keyReused, uniqueKeyInUse } from '../../keys-in-use.ts';
 import { createStoreClock } from '../../store-clock.ts';
 import { SubmitHeaders } from '../jobs/submit.schema.ts';
 import { createBatchOrders } from './order.ts';
 import { BATCH_PATH, BatchParams } from './path.ts';
-import { keyReused, uniqueKeyInUse } from './refused.ts';
 import { BatchBody } from './submit.schema.ts';
 import { checkTargetsAgain, type TargetDeps } from './targets.ts';
 
@@ -89,7 +89,7 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
       const idempotency = key === null ? undefined : { key, fingerprint: print() };
       const earlier = idempotency && (await batches.findAccepted(before.created_by, idempotency));
       const accepted = earlier ?? (await begin(request, before, idempotency));
-      if (accepted.kind === 'conflict') throw keyReused(accepted.id);
+      if (accepted.kind === 'conflict') throw keyReused({ batch_id: accepted.id });
       if (accepted.kind === 'replayed') reply.header('idempotency-replayed', 'true');
       else await wake.batch(accepted.batch.id).catch(() => undefined);
       const { batch } = accepted;
@@ -120,7 +120,7 @@ export function retryBatchRoute(app: Api, deps: RetryBatchDeps): void {
     const batch = again(before, targets.length, body.labels);
     for (;;) {
       const last = await batches.holder(batch);
-      if (last && !isBatchOver(last.state)) throw uniqueKeyInUse(last);
+      if (last && !isBatchOver(last.state)) throw uniqueKeyInUse({ batch_id: last.id }, last.state);
       const options = { seen: last?.id ?? null, replaces: null };
       const accepted = await batches.accept(batch, targets, idempotency, options);
       if (accepted.kind !== 'holder_changed') return accepted;

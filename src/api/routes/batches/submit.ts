@@ -12,6 +12,7 @@ import type { Wake } from '../../../store/queues.ts';
 import type { Sealer } from '../../../store/sealing.ts';
 import { fingerprint, parseIdempotencyKey } from '../../idempotency.ts';
 import type { Api } from '../../instance.ts';
+import { keyReused, uniqueKeyInUse } from '../../keys-in-use.ts';
 import { createStoreClock } from '../../store-clock.ts';
 import { traceparentOf } from '../../traceparent.ts';
 import { type CallbackDeps, checkCallback } from '../jobs/callback.ts';
@@ -20,7 +21,6 @@ import { checkReplace } from '../jobs/permission.ts';
 import { SubmitHeaders } from '../jobs/submit.schema.ts';
 import { checkCopies } from './copies.ts';
 import { createBatchOrders } from './order.ts';
-import { keyReused, uniqueKeyInUse } from './refused.ts';
 import { BatchBody, BatchQuery } from './submit.schema.ts';
 import { settleTargets, type TargetDeps } from './targets.ts';
 
@@ -93,7 +93,7 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
         if (attached.kind !== 'over') return attached;
         continue;
       }
-      if (holder && onDuplicate === 'reject') throw uniqueKeyInUse(holder);
+      if (holder && onDuplicate === 'reject') throw uniqueKeyInUse({ batch_id: holder.id }, holder.state);
       const options = { seen: last?.id ?? null, replaces: holder?.id ?? null };
       const accepted = await batches.accept(batch, targets, idempotency ?? undefined, options);
       if (accepted.kind !== 'holder_changed') return accepted;
@@ -107,7 +107,7 @@ export function submitBatchRoute(app: Api, deps: SubmitBatchDeps): void {
   }
 
   async function answer(request: SubmitRequest, reply: FastifyReply, accepted: AcceptedBatch) {
-    if (accepted.kind === 'conflict') throw keyReused(accepted.id);
+    if (accepted.kind === 'conflict') throw keyReused({ batch_id: accepted.id });
     const { kind, batch } = accepted;
     Object.assign(request.audited, { batch: batch.id, hosts: batch.total, replayed: kind === 'replayed' });
     if (kind === 'replayed') reply.header('idempotency-replayed', 'true');

@@ -18,6 +18,7 @@ import { clientGone } from '../../client-gone.ts';
 import type { Holds } from '../../holds.ts';
 import { fingerprint, parseIdempotencyKey } from '../../idempotency.ts';
 import type { Api } from '../../instance.ts';
+import { keyReused, uniqueKeyInUse } from '../../keys-in-use.ts';
 import { parsePrefer } from '../../prefer.ts';
 import { createStoreClock } from '../../store-clock.ts';
 import { traceparentOf } from '../../traceparent.ts';
@@ -115,10 +116,10 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
 
   async function answer(request: SubmitRequest, reply: FastifyReply, accepted: Accepted) {
     const { kind } = accepted;
-    if (kind === 'conflict') throw keyReused(accepted.id);
+    if (kind === 'conflict') throw keyReused({ job_id: accepted.id });
     const { id, host } = accepted.job;
     Object.assign(request.audited, { job: id, host, replayed: kind === 'replayed' });
-    if (kind === 'duplicate') throw uniqueKeyInUse(accepted.job);
+    if (kind === 'duplicate') throw uniqueKeyInUse({ job_id: id }, accepted.job.state);
     if (kind === 'replayed') reply.header('idempotency-replayed', 'true');
     if (kind === 'accepted' && accepted.wake) wakeDispatcher(request, host);
     if (kind === 'accepted' && accepted.replaces !== null) {
@@ -190,17 +191,4 @@ export function submitRoute(app: Api, deps: SubmitDeps): void {
 function logAfterAcceptance(request: FastifyRequest, error: unknown): void {
   const reason = error instanceof Error ? error.message : String(error);
   request.log.warn({ event: 'job.submit.read_failed', reason }, 'accepted all the same');
-}
-
-function keyReused(id: string): SluiceError {
-  const detail = `the Idempotency-Key belongs to ${id}, which was asked for with another body`;
-  return new SluiceError('idempotency_key_reused', detail, {
-    fields: { field: 'Idempotency-Key', job_id: id },
-  });
-}
-
-function uniqueKeyInUse({ id, state }: Job): SluiceError {
-  return new SluiceError('unique_key_in_use', `the unique_key is held by ${id}, which is ${state}`, {
-    fields: { field: 'unique_key', job_id: id },
-  });
 }
