@@ -194,6 +194,11 @@ class RealAirflow:
             folder /= f"map_index={map_index}"
         return "\n".join(path.read_text() for path in sorted(folder.glob("*.log*")))
 
+    def logs(self, dag_id: str, run_id: str) -> str:
+        """Of all tasks of a run."""
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}"
+        return "\n".join(path.read_text() for path in sorted(folder.rglob("*.log*")))
+
     def rows(self, query: str, *values: Any) -> list[Any]:
         """Of its database. Empty while that is locked."""
         return self._database.rows(query, *values)

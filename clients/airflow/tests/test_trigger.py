@@ -86,15 +86,15 @@ def test_it_says_that_the_gateway_knows_no_such_job(gateway):
 
 def test_many_triggers_wait_with_one_held_request(gateway):
     job_ids = [submit(gateway, "sleep 8") for _ in range(20)]
-    # Loops of earlier tests left theirs.
-    before = held_requests(gateway)
+    # Loops of earlier tests left theirs, which may end meanwhile.
+    before = connections(gateway)
     held = []
 
     async def all_of_them():
         waits = [asyncio.ensure_future(fire(AgentJobTrigger(job_id, "agent_default"))) for job_id in job_ids]
         for _ in range(15):
             await asyncio.sleep(0.2)
-            held.append(held_requests(gateway) - before)
+            held.append(len(connections(gateway) - before))
         return await asyncio.gather(*waits)
 
     events = asyncio.run(all_of_them())
@@ -103,11 +103,11 @@ def test_many_triggers_wait_with_one_held_request(gateway):
     assert min(count for count in held if count) == 1, held
 
 
-def held_requests(gateway):
-    """Connections that stand to the gateway's port."""
+def connections(gateway):
+    """Those that stand to the gateway's port, by their own ends."""
     port = f"{gateway.port:04X}"
     rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
-    return sum(1 for row in rows if row[2].endswith(f":{port}") and row[3] == "01")
+    return {row[1] for row in rows if row[2].endswith(f":{port}") and row[3] == "01"}
 
 
 def test_a_job_that_joins_later_is_waited_for_by_the_same_request(gateway):
