@@ -1,5 +1,4 @@
 /** Reading batches: the record, lists of them, and where their targets stand. */
-
 import type { Batch, BatchState } from '../../job/batch.ts';
 import { hasLabels } from '../../job/labels.ts';
 import type { Keys } from '../keys.ts';

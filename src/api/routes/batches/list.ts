@@ -2,7 +2,6 @@
 import Type from 'typebox';
 import { BATCH_STATES, type BatchState } from '../../../job/batch.ts';
 import { SluiceError } from '../../../job/errors.ts';
-import type { Job } from '../../../job/record.ts';
 import { isState, STATES } from '../../../job/states.ts';
 import { BatchView, batchView } from '../../../protocol/batch-view.ts';
 import { JobView, jobView } from '../../../protocol/job-view.ts';
@@ -95,8 +94,9 @@ export function listBatchRoutes(app: Api, { batches, jobs, pageTokens }: ListBat
       });
       const page = wanted.slice(0, query.page_size);
       const last = page.at(-1);
+      const found = await jobs.getMany(await batches.jobIdsAt(batch.id, page));
       return {
-        items: (await jobsAt(batch.id, page)).map((job) => jobView(job)),
+        items: found.filter((job) => job !== null).map((job) => jobView(job)),
         next_page_token: pageTokens.issue(
           last === undefined || wanted.length <= page.length ? null : `${last}`,
           filters,
@@ -104,10 +104,6 @@ export function listBatchRoutes(app: Api, { batches, jobs, pageTokens }: ListBat
       };
     },
   );
-
-  async function jobsAt(batch: string, indexes: number[]): Promise<Job[]> {
-    return (await jobs.getMany(await batches.jobIdsAt(batch, indexes))).filter((job) => job !== null);
-  }
 }
 
 function stateFilter(what: string, states: readonly string[]) {
