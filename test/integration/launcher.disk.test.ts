@@ -94,6 +94,8 @@ describe.skipIf(!canMount())('a launcher whose disk is (needs root and a loop de
     expect(canceled).toMatchObject({ kind: 'canceled', proof: 'group+marker', remaining: [], code: 137 });
     expect((await stopped)?.kind).toBe('canceled');
     expect(await limited).toMatchObject({ kind: 'ended', reason: 'timeout' });
+    // By it the recorder knows to wait until the signal was sent, and the end of a command that obeys at once is told truly.
+    for (const token of ['stopped', 'limited']) expect(existsSync(join(dir, token, 'why'))).toBe(true);
   });
 
   it('read-only starts nothing; what ends meanwhile is told truly as soon as it can be written', async () => {
