@@ -10,8 +10,8 @@ needs_airflow_2 = pytest.mark.skipif(MAJOR != 2, reason="Airflow 3 knows no sche
 TMUX_DAGS = ["agent_tmux"] if MAJOR == 3 else ["agent_tmux", "agent_tmux_test"]
 
 
-#: What Airflow 3 answers a task's process that reports its success when it has taken it for failed already: a known fault of
-#: 3.3, whose scheduler can see the end of the process that deferred a task only when the next one is at work.
+#: What Airflow 3 answers a task's process that reports its success when it has taken it for failed already: a known
+#: fault of 3.3, whose scheduler can see the end of the process that deferred a task only when the next one is at work.
 OVERTAKEN = "TI was not in the running state so it cannot be updated"
 
 
