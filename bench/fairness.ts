@@ -35,6 +35,8 @@ interface Run {
   /** Hosts that saw more at once, or in one second, than their limits. */
   overCap: number;
   overRate: number;
+  /** To healthy hosts but the hot one: what they cost over TLS, they cost the agents, too. */
+  connectionsEach: number;
   cpuPerStart: string;
 }
 
@@ -138,6 +140,7 @@ async function observe(
     worstFirstS: (Math.max(...of.map(({ firstStartAt }) => firstStartAt!)) - at) / 1_000,
     hotPerS: (hot.starts * 1_000) / (hot.lastStartAt! - hot.firstStartAt!),
     hotInSecond: hot.mostInPeriod,
+    connectionsEach: of.reduce((sum, { connections }) => sum + connections, 0) / of.length,
     overCap: seen.filter(({ mostAtOnce }) => mostAtOnce > LIMITS.max_requests).length,
     overRate: seen.filter(({ mostInPeriod }) => mostInPeriod > MOST_IN_SECOND).length,
   };
@@ -163,6 +166,7 @@ function row(dead: number, tls: boolean, who: string, runs: Run[], reference: Ru
     'hot host, most in 1 s': most('hotInSecond'),
     'hosts over max_requests': most('overCap'),
     'hosts over rate': most('overRate'),
+    'connections a host': of(runs, 'connectionsEach').toFixed(1),
     'CPU ms/start': runs.at(-1)!.cpuPerStart,
   };
 }

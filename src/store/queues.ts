@@ -25,6 +25,8 @@ export interface Wake {
   dispatch(host: string, delayMs?: number): Promise<void>;
   /** As `dispatch`, behind every host that is woken by it: a single job must not wait for the thousands of a batch. */
   dispatchBehind(host: string): Promise<void>;
+  /** As `dispatchBehind`, unless a look at the host for now waits already or is under way. */
+  dispatchIfForgotten(host: string): Promise<void>;
   /** Somebody should ask this host now (a new job to follow, a cancel to deliver). */
   follow(host: string): Promise<void>;
   /** Something is in the outbox. */
@@ -82,6 +84,12 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
     queue.on('error', () => undefined);
   }
 
+  async function dispatchBehind(host: string): Promise<void> {
+    // An id of its own: a look that is not to wait must never be merged into it.
+    const deduplication = once(`${host}@behind`);
+    await dispatch.add('drain', { host }, { priority: BEHIND, deduplication });
+  }
+
   return {
     wake: {
       async dispatch(host, delayMs = 0) {
@@ -89,10 +97,11 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
         const id = delayMs > 0 ? `${host}@later` : host;
         await dispatch.add('drain', { host }, { delay: delayMs, deduplication: once(id) });
       },
-      async dispatchBehind(host) {
-        // An id of its own: a look that is not to wait must never be merged into it.
-        const deduplication = once(`${host}@behind`);
-        await dispatch.add('drain', { host }, { priority: BEHIND, deduplication });
+      dispatchBehind,
+      async dispatchIfForgotten(host) {
+        const looks = [host, `${host}@behind`].map((id) => dispatch.getDeduplicationJobId(id));
+        if ((await Promise.all(looks)).some((look) => look !== null)) return;
+        await dispatchBehind(host);
       },
       async follow(host) {
         await follow.add('ask', { host }, { deduplication: once(host) });

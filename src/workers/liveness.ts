@@ -30,7 +30,7 @@ export interface Liveness {
 }
 
 export function createLiveness(deps: {
-  workers: Pick<QueueWorker, 'queue' | 'concurrency' | 'running' | 'recreate'>[];
+  workers: Pick<QueueWorker, 'queue' | 'running' | 'isFull' | 'recreate'>[];
   /** The job that would be fetched next; null where nothing is due. */
   nextDue: (queue: QueueName) => Promise<string | null>;
   nudge: (queue: QueueName) => Promise<void>;
@@ -47,7 +47,7 @@ export function createLiveness(deps: {
   async function check(one: (typeof watched)[number]): Promise<void> {
     const { worker } = one;
     const next = await nextDue(worker.queue);
-    const hasRoom = worker.running() < worker.concurrency;
+    const hasRoom = !worker.isFull();
     if (next === null || next !== one.next || !hasRoom) {
       Object.assign(one, { next, since: performance.now(), late: 0 });
       return;

@@ -161,20 +161,22 @@ export async function startWorkers({
     ...{ jobs, batches, mailbox, agents, contact, commit, inSlot, effort, feed, sealer },
     ...{ onLimited, stopping, log },
     replicated,
-    queues: { wake, isCrowded },
+    // Where this process has places left, hosts that wait are on their way to them.
+    queues: { wake, isCrowded: async () => dispatching.isFull() && (await isCrowded()) },
   });
   const { poll, silence } = createFollow({
     ...{ jobs, followed, leases, schedules, budget, inSlot, agents, contact, commit, owner, stopping, log },
   });
 
   const shared = { connection: redis, prefix: keys.queuePrefix, log };
+  const dispatching = createQueueWorker({
+    ...shared,
+    queue: QUEUES.dispatch,
+    run: ({ host }: HostWakeUp) => drain(host),
+    concurrency: config.dispatchConcurrency,
+  });
   const workers = [
-    createQueueWorker({
-      ...shared,
-      queue: QUEUES.dispatch,
-      run: ({ host }: HostWakeUp) => drain(host),
-      concurrency: config.dispatchConcurrency,
-    }),
+    dispatching,
     createQueueWorker({
       ...shared,
       queue: QUEUES.follow,

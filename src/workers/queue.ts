@@ -15,6 +15,8 @@ export interface QueueWorker {
   concurrency: number;
   /** How many runs are under way. */
   running(): number;
+  /** Whether it has no place left for another one. */
+  isFull(): boolean;
   /** Leaves the worker that fetches no more to itself and starts another, over fresh connections. */
   recreate(): void;
   /** Stops fetching and waits for what runs. */
@@ -79,6 +81,7 @@ export function createQueueWorker<WakeUp extends object>(deps: {
     queue,
     concurrency,
     running: () => running,
+    isFull: () => running >= concurrency,
     abandon,
     recreate() {
       abandon();

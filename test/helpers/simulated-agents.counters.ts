@@ -4,6 +4,8 @@ export type Kind = 'ping' | 'run' | 'status' | 'cancel' | 'logs';
 
 /** What one host has seen. Times are ms since 1970 by this machine's clock, with fractions. */
 export interface HostCounters {
+  /** Accepted, whatever became of them. */
+  connections: number;
   /** All of them, held ones too, and those that a silent host never answered. */
   requests: Record<Kind, number>;
   /** Simultaneous requests; held status requests apart, because they take no slot of `max_requests`. */
@@ -37,6 +39,7 @@ export function createCounters(periodMs: number) {
   let heldAtOnce = 0;
 
   return {
+    connected: () => void seen.connections++,
     /** A request came. @returns to be called before it is answered, and when its client is gone: once counts */
     begin(kind: Kind, held: boolean): () => void {
       seen.requests[kind]++;
@@ -82,6 +85,7 @@ export function createCounters(periodMs: number) {
 
 function nothing(): HostCounters {
   return {
+    connections: 0,
     requests: { ping: 0, run: 0, status: 0, cancel: 0, logs: 0 },
     mostAtOnce: 0,
     atMost: { at: 0, kinds: [] },

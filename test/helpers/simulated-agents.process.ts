@@ -36,7 +36,10 @@ const server = settings.tls
 const served: Served[] = [];
 const ports: number[] = [];
 for (let i = 0; i < settings.hosts; i++) {
-  const listener = createListener({ noDelay: true }, (socket) => server.emit('connection', socket));
+  const listener = createListener({ noDelay: true }, (socket) => {
+    byPort.get(socket.localPort ?? 0)?.host.counters.connected();
+    server.emit('connection', socket);
+  });
   await new Promise<void>((resolve) => listener.listen(0, settings.address, resolve));
   const { port } = listener.address() as AddressInfo;
   const one = {

@@ -19,6 +19,17 @@ describe('the effort of a process', () => {
     expect(begun).toEqual([1, 2, 3, 4]);
   });
 
+  test('is crowded while somebody waits to begin', async () => {
+    const effort = createEffort(1);
+    await effort.begin();
+    expect(effort.isCrowded()).toBe(false);
+    const next = effort.begin();
+    expect(effort.isCrowded()).toBe(true);
+    effort.end();
+    await next;
+    expect(effort.isCrowded()).toBe(false);
+  });
+
   test('counts what came with one that was waited for: nobody begins before there is room again', async () => {
     const effort = createEffort(2);
     await effort.begin();

@@ -39,7 +39,7 @@ export function createDrain(deps: {
   contact: Pick<Contact, 'target' | 'known' | 'facts'>;
   inSlot: InSlot;
   start: Start;
-  effort: Pick<Effort, 'begin' | 'add' | 'end'>;
+  effort: Pick<Effort, 'begin' | 'add' | 'end' | 'isCrowded'>;
   wake: Pick<Wake, 'dispatch'>;
   onAccepted: OnAccepted;
   /** Hosts wait for a place to be drained in. */
@@ -76,8 +76,9 @@ export function createDrain(deps: {
       const { max_requests, max_jobs } = target.config;
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
       await effort.begin();
-      // The first one by itself: with its connection open, and every other host begun, the others go quicker.
-      const most = starts.hasEnded() ? max_requests : 1;
+      // The first one by itself: with its connection open, and every other host begun, the others go quicker. One after
+      // the other where this process is busy, too: a connection for each would cost it, and the host, a handshake.
+      const most = starts.hasEnded() && !effort.isCrowded() ? max_requests : 1;
       const takenAt = performance.now();
       const taken = await mailbox
         .take(host, limits, {

@@ -13,6 +13,8 @@ export interface Effort {
   /** Counts one more, which came with one that was waited for. */
   add(): void;
   end(): void;
+  /** Whether somebody waits to begin. */
+  isCrowded(): boolean;
   /** Waits for a host: gives its room to another one after a while. */
   aside<T>(work: () => Promise<T>): Promise<T>;
 }
@@ -38,6 +40,7 @@ export function createEffort(most = MOST): Effort {
       count++;
     },
     end,
+    isCrowded: () => waiting.length > 0,
     async aside(work) {
       let isAside = false;
       const timer = setTimeout(() => {
