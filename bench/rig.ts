@@ -3,12 +3,13 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { readFileSync } from 'node:fs';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { mkdtemp, open, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { freePort, startRedis, type TestRedis } from '../test/helpers/redis.ts';
 import { createCaller } from '../test/helpers/sluice-process.ts';
+import { until } from '../test/helpers/until.ts';
 
 export const API_KEY = `bench-${randomBytes(16).toString('hex')}`;
 const here = (path: string) => fileURLToPath(new URL(path, import.meta.url));
@@ -77,22 +78,20 @@ async function start(
   env: Record<string, string>,
   ready: RegExp,
 ): Promise<Program> {
+  // Its log goes to a file: who reads a pipe would take a part of the cores that are measured.
+  const dir = await mkdtemp(join(tmpdir(), 'sluice-bench-log-'));
+  const log = await open(join(dir, 'log'), 'a');
   const child: ChildProcess = spawn(command, args, {
     env: { PATH: process.env.PATH, HOME: process.env.HOME, ...env },
-    stdio: ['ignore', 'pipe', 'inherit'],
+    stdio: ['ignore', log.fd, 'inherit'],
   });
-  await new Promise<void>((resolve, reject) => {
-    let output = '';
-    const read = (chunk: Buffer) => {
-      output = (output + chunk.toString()).slice(-4_096);
-      if (!ready.test(output)) return;
-      // Read on for ever and dropped, so that the program's log neither blocks it nor costs more than it must.
-      child.stdout?.off('data', read).resume();
-      resolve();
-    };
-    child.stdout?.on('data', read);
-    child.once('exit', (code) => reject(new Error(`${command} ${args[0]} ended with ${code}: ${output}`)));
-  });
+  try {
+    await untilSaid(child, join(dir, 'log'), ready);
+  } finally {
+    // Its file is gone with the program.
+    await log.close();
+    await rm(dir, { recursive: true });
+  }
   const { pid } = child as { pid: number };
   return {
     pid,
@@ -107,4 +106,12 @@ async function start(
     child.kill(signal);
     await ended;
   }
+}
+
+/** @throws Error if the program ends without having said it */
+async function untilSaid(child: ChildProcess, log: string, ready: RegExp): Promise<void> {
+  const said = () => readFileSync(log, 'utf8');
+  const isOver = () => child.exitCode !== null || child.signalCode !== null;
+  await until(() => ready.test(said()) || isOver(), { what: child.spawnfile });
+  if (!ready.test(said())) throw new Error(`${child.spawnargs.join(' ')} ended: ${said()}`);
 }

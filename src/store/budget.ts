@@ -25,14 +25,13 @@ const GRACE_MS = 250;
 const KEPT_SECONDS = 86_400;
 
 /**
- * Lua: `tat_of(key, now, interval)` returns the theoretical arrival time of the next request, and whether the pace
+ * Lua: `tat_of({tat, interval, at}, now, interval)`, of what the hash holds, returns the theoretical arrival time of the next request, and whether the pace
  * or the clock is another than that of the last one. What is owed is owed in requests: at a wider rate it is paid back sooner,
  * else jobs that waited for a narrow one would go on waiting for hours after it was widened. A clock that was set back
  * takes the time along: nothing is owed for the hours that come again.
  */
 export const TAT_LUA = `
-local function tat_of(key, now, interval)
-  local held = redis.call('HMGET', key, 'tat', 'interval', 'at')
+local function tat_of(held, now, interval)
   local tat, paced = tonumber(held[1] or 0), tonumber(held[2] or interval)
   local back = math.max(0, tonumber(held[3] or 0) - now)
   tat = tat - back
@@ -46,21 +45,27 @@ end
  * many it got, in how many ms to ask again if it wanted more, and for how many ms the last one is good: a request that
  * is sent by its theoretical arrival time leaves the bucket within its bounds, a later one would come on top of others.
  *
+ * `owe(key, ms)` has requests that were sent so much later than theirs was good pay for it: all that come after are to
+ * come as much later.
+ *
  * The hash holds `tat`, the theoretical arrival time of the next request at the even pace of `interval`, as of `at`; `clock`, the
  * virtual time of the sharing; and for each class its virtual finish and until when it counts as waiting.
  */
 export const SPEND_LUA = `
 ${TAT_LUA}
+local function owe(key, ms)
+  if redis.call('HEXISTS', key, 'tat') == 1 then redis.call('HINCRBYFLOAT', key, 'tat', ms) end
+end
 local SHARES = {start = 3, follow = 2, read = 1}
 local function spend(key, now, interval, tolerance, class, most)
   if interval == 0 then return most, 0, 0 end
-  local held = redis.call('HMGET', key, 'tat', 'clock', 'start', 'follow', 'read',
+  local held = redis.call('HMGET', key, 'tat', 'interval', 'at', 'clock', 'start', 'follow', 'read',
     'start_waits', 'follow_waits', 'read_waits')
-  for i = 1, 8 do held[i] = tonumber(held[i] or 0) end
-  local tat, is_repaced = tat_of(key, now, interval)
-  local virtual = held[2]
-  local finish = {start = held[3], follow = held[4], read = held[5]}
-  local waits = {start = held[6], follow = held[7], read = held[8]}
+  local tat, is_repaced = tat_of(held, now, interval)
+  for i = 4, 10 do held[i] = tonumber(held[i] or 0) end
+  local virtual = held[4]
+  local finish = {start = held[5], follow = held[6], read = held[7]}
+  local waits = {start = held[8], follow = held[9], read = held[10]}
   -- Who waited at another pace, or by another clock, asks again.
   if is_repaced then waits = {start = 0, follow = 0, read = 0} end
   local granted, wait, good = 0, 0, 0
@@ -105,7 +110,8 @@ return {granted, wait}
 const tokensScript = defineScript(`
 ${TAT_LUA}
 local now = clock()
-local left = now + ARGV[2] - math.max(now, (tat_of(KEYS[1], now, tonumber(ARGV[1]))))
+local held = redis.call('HMGET', KEYS[1], 'tat', 'interval', 'at')
+local left = now + ARGV[2] - math.max(now, (tat_of(held, now, tonumber(ARGV[1]))))
 return left < 0 and 0 or math.floor(left / ARGV[1]) + 1
 `);
 

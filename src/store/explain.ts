@@ -55,7 +55,8 @@ end
 local tokens, token_at = -1, -1
 local interval, tolerance = tonumber(ARGV[3]), tonumber(ARGV[4])
 if interval > 0 then
-  local early = now + tolerance - math.max(now, (tat_of(KEYS[5], now, interval)))
+  local held = redis.call('HMGET', KEYS[5], 'tat', 'interval', 'at')
+  local early = now + tolerance - math.max(now, (tat_of(held, now, interval)))
   tokens = early < 0 and 0 or math.floor(early / interval) + 1
   if early < 0 then token_at = now - early end
 end

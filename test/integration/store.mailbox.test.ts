@@ -257,6 +257,22 @@ describe('max_jobs', () => {
 });
 
 describe('rate', () => {
+  it('starts that were sent later than they were paid for have the next ones come as much later', async () => {
+    await fill('late', 10);
+    const rate = { limit: 60, period_seconds: 60, burst: 1 };
+    const wait = async (lateMs: number) => {
+      const limits = { max_requests: 64, max_jobs: null, rate };
+      const options = { leaseMs: 10_000, most: 100, revision: 0, lateMs };
+      return (await stores.mailbox.take('late', limits, options)).lookInMs as number;
+    };
+    const before = await wait(0);
+    expect(before).toBeLessThanOrEqual(1_000);
+    // Times pass between two takes.
+    const after = await wait(700);
+    expect(after).toBeGreaterThan(before + 200);
+    expect(after).toBeLessThanOrEqual(before + 700);
+  });
+
   it('is paid by each start until its turn would have come at the even pace', async () => {
     await fill('paid', 4);
     const rate = { limit: 60, period_seconds: 60, burst: 3 };

@@ -103,6 +103,14 @@ export function encodeProgress(
   return { set, del };
 }
 
+/** A record as a script reads it: the request, and the hash as a list of fields and values. */
+export type RawRecord = [request: string | null, hash: string[]];
+
+/** @returns null where one of both is gone @throws Error if the hash is no job's */
+export function decodeRecord(id: string, [request, hash]: RawRecord): Job | null {
+  return request === null || hash.length === 0 ? null : decodeJob(id, request, pairs(hash));
+}
+
 /** @throws Error if the hash is no job's */
 export function decodeJob(id: string, request: string, hash: Hash): Job {
   return { ...USUAL, ...decodeRequest(id, request), ...decodeProgress(id, hash) };

@@ -3,10 +3,10 @@ import type { SyncOutput } from '../../job/move.ts';
 import type { Job, Tails } from '../../job/record.ts';
 import { isOver, type State } from '../../job/states.ts';
 import type { Keys } from '../keys.ts';
-import { type Hash, pairs, results } from '../redis/replies.ts';
+import { type Hash, results } from '../redis/replies.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
-import { decodeJob } from './codec.ts';
+import { decodeJob, decodeRecord, type RawRecord } from './codec.ts';
 
 /** KEYS 1 request 2 job. A script costs the client a third of a pipeline, where there is one job only. */
 const readScript = defineScript(`
@@ -27,9 +27,7 @@ export async function getMany(redis: Redis, keys: Keys, ids: string[]): Promise<
 }
 
 async function read(redis: Redis, keys: Keys, id: string): Promise<Job | null> {
-  const reply = await readScript(redis, [keys.jobRequest(id), keys.job(id)], []);
-  const [request, hash] = reply as [string | null, string[]];
-  return request === null || hash.length === 0 ? null : decodeJob(id, request, pairs(hash));
+  return decodeRecord(id, (await readScript(redis, [keys.jobRequest(id), keys.job(id)], [])) as RawRecord);
 }
 
 /** The job, with the time of its next question. */

@@ -4,7 +4,9 @@
  */
 import { randomUUID } from 'node:crypto';
 import type { HostConfig, HostRate } from '../../job/host.ts';
+import type { Job } from '../../job/record.ts';
 import { bucketOf, SPEND_LUA } from '../budget.ts';
+import { decodeRecord, type RawRecord } from '../jobs/codec.ts';
 import type { Keys } from '../keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
@@ -29,6 +31,8 @@ export interface Claim {
   token: string;
   /** How long what was paid for its first request is good, in ms from the take; see `budget.ts`. */
   paidForMs: number;
+  /** The job as of the take, without the time of its next question; null if it has no record. @throws Error if that is no job's */
+  read(): Job | null;
 }
 
 /** The slot that a start holds; see `slots.ts` for the others. */
@@ -44,6 +48,8 @@ export interface TakeOptions {
   revision: number;
   /** Starts that are settled: their slots are freed first. */
   settled?: Claim[];
+  /** How much later than their tokens were good starts of this host were sent, in ms. */
+  lateMs?: number;
 }
 
 export interface Taken {
@@ -69,9 +75,11 @@ const DRAINING_MS = 3_600_000;
 /**
  * KEYS 1 mailbox 2 ready 3 turns 4 slots 5 active jobs 6 health 7 budget 8 armed
  * ARGV 1 host 2 max_requests 3 max_jobs or -1 4 interval and 5 tolerance of the rate in ms (0: none)
- *      6 lease in ms 7 the most to take 8 token of the new slots 9 the host's revision 10.. slots to free
+ *      6 lease in ms 7 the most to take 8 token of the new slots 9 the host's revision
+ *      10-11 what the names of records (job, request) begin and end with, beside the id: they are known here only
+ *      12 how much later than paid for starts were sent, in ms 13.. slots to free
  * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or "",
- * the host's revision, for how long each place's token is good in ms}.
+ * the host's revision, for how long each place's token is good in ms, each place's request and job}.
  */
 const takeScript = defineScript(`
 ${PLACES_LUA}
@@ -79,7 +87,8 @@ ${ORDER_LUA}
 ${SPEND_LUA}
 local now = clock()
 
-if ARGV[10] then redis.call('ZREM', KEYS[4], unpack(ARGV, 10)) end
+if ARGV[13] then redis.call('ZREM', KEYS[4], unpack(ARGV, 13)) end
+if ARGV[12] ~= '0' then owe(KEYS[7], ARGV[12]) end
 -- What a dead process held may be taken again.
 for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
   redis.call('ZREM', KEYS[4], holder)
@@ -120,7 +129,7 @@ local free = math.min(math.max(1, max - 1) - starts, max - #holders)
 local jobs_left = math.huge
 if ARGV[3] ~= '-1' then jobs_left = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[5]) - under_way end
 
-local places, paid, limit, look = {}, {}, '', -1
+local places, paid, records, limit, look = {}, {}, {}, '', -1
 while true do
   local head = next_up(count)
   local place, score, good = head[1], tonumber(head[2]), 0
@@ -149,6 +158,8 @@ while true do
   redis.call('ZREM', KEYS[2], place)
   redis.call('ZADD', KEYS[4], now + ARGV[6], 'start:' .. ARGV[8] .. ':' .. place)
   places[#places + 1], paid[#paid + 1] = place, good
+  local job = ARGV[10] .. id_at(place)
+  records[#records + 1] = {redis.call('GET', job .. ARGV[11]), redis.call('HGETALL', job)}
   count = mark_served(place, score, count)
   free = free - 1
   starts = starts + 1
@@ -169,18 +180,18 @@ if later > 0 then
 end
 if look == -1 and starts > 0 then look = now + ARGV[6] end
 if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
-return {places, ready + later, look == -1 and -1 or look - now, limit, revision, paid}
+return {places, ready + later, look == -1 and -1 or look - now, limit, revision, paid, records}
 `);
 
 export async function take(
   { redis, keys }: { redis: Redis; keys: Keys },
   host: string,
   limits: StartLimits,
-  { leaseMs, most, revision: seen, settled = [] }: TakeOptions,
+  { leaseMs, most, revision: seen, settled = [], lateMs = 0 }: TakeOptions,
 ): Promise<Taken> {
   const token = randomUUID().slice(0, 8);
   const { intervalMs, toleranceMs } = bucketOf(limits.rate);
-  const [places, waiting, lookInMs, limit, revision, paid] = (await takeScript(
+  const [places, waiting, lookInMs, limit, revision, paid, records] = (await takeScript(
     redis,
     [
       keys.mailbox(host),
@@ -202,14 +213,28 @@ export async function take(
       most,
       token,
       seen,
+      ...recordNames(keys),
+      lateMs,
       ...settled.map(holderOf),
     ],
-  )) as [string[], number, number, Limit | '', number, number[]];
+  )) as [string[], number, number, Limit | '', number, number[], RawRecord[]];
   return {
-    claims: places.map((place, i) => ({ id: idAt(place), place, token, paidForMs: paid[i] ?? 0 })),
+    claims: places.map((place, i) => {
+      const id = idAt(place);
+      return {
+        ...{ id, place, token, paidForMs: paid[i] ?? 0 },
+        read: () => decodeRecord(id, records[i] as RawRecord),
+      };
+    }),
     waiting,
     lookInMs: lookInMs === -1 ? null : lookInMs,
     limit: limit === '' ? null : limit,
     revision,
   };
+}
+
+/** What the names of a job's hash and its request begin with, and what the request's ends with. */
+function recordNames(keys: Keys): [start: string, endOfRequest: string] {
+  const start = keys.job('');
+  return [start, keys.jobRequest('').slice(start.length)];
 }

@@ -27,8 +27,10 @@ const LONGEST_MS = 2_000;
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
-/** How long a host is taken to be as it was read, in ms. Its changes, pauses and drains are seen by every take. */
-const TARGET_MS = 1_000;
+/** How long a host is taken to be as it was read, in ms. Its changes, pauses and drains are seen by every take ... */
+const TARGET_MS = 5_000;
+/** ... and so long where a take has seen that it fails: who does not know it cannot tell when it answers again. */
+const FAILING_MS = 1_000;
 /** How long a host that is not known, or whose token cannot be opened, is left alone. */
 const UNKNOWN_MS = 60_000;
 
@@ -86,6 +88,7 @@ export function createDrain(deps: {
           most: facts ? most : 0,
           revision: target.health.revision,
           settled: starts.settled(),
+          lateMs: starts.lateMs(),
         })
         .finally(effort.end);
       if (taken.limit) onLimited(taken.limit);
@@ -99,7 +102,8 @@ export function createDrain(deps: {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
         effort.add();
-        const begun = startOne(target, facts as AgentFacts, claim, { alone, takenAt });
+        const { onLate } = starts;
+        const begun = startOne(target, facts as AgentFacts, claim, { alone, takenAt, onLate });
         starts.add(claim, begun.finally(effort.end));
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
@@ -119,7 +123,8 @@ export function createDrain(deps: {
       }
       // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
       await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
-      if (performance.now() - readAt < TARGET_MS) continue;
+      const isFailing = taken.limit === 'paused' || taken.limit === 'probation';
+      if (performance.now() - readAt < (isFailing ? FAILING_MS : TARGET_MS)) continue;
       target = await targetOf(host);
       readAt = performance.now();
     }
@@ -156,7 +161,7 @@ export function createDrain(deps: {
     target: Target,
     facts: AgentFacts,
     claim: Claim,
-    { alone, takenAt }: { alone: boolean; takenAt: number },
+    { alone, takenAt, onLate }: { alone: boolean; takenAt: number; onLate: (ms: number) => void },
   ): Promise<boolean> {
     const host = target.name;
     const paidUntil = performance.now() + claim.paidForMs;
@@ -170,7 +175,7 @@ export function createDrain(deps: {
     const isOurs = async () => performance.now() - heldAt < LEASE_MS || renew();
     try {
       const { againInMs } = await whileRenewing(renew, () =>
-        start(target, facts, claim.id, { alone, paidUntil, isOurs }),
+        start(target, facts, claim.read(), { alone, paidUntil, onLate, isOurs }),
       );
       if (againInMs !== null) await mailbox.giveBack(host, claim, againInMs);
       return againInMs === null;
@@ -196,7 +201,17 @@ function createStarts(onDone: () => void) {
   const underWay = new Set<Promise<void>>();
   const settled: Claim[] = [];
   let hasEnded = false;
+  let lateMs = 0;
   return {
+    onLate(ms: number): void {
+      lateMs += ms;
+    },
+    /** How much later than they were paid for they were sent, in ms; each told once. */
+    lateMs(): number {
+      const told = Math.round(lateMs);
+      lateMs = 0;
+      return told;
+    },
     add(claim: Claim, start: Promise<boolean>): void {
       const done = start.then((isSettled) => {
         if (isSettled) settled.push(claim);

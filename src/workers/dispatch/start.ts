@@ -5,9 +5,10 @@
 import type { Logger } from 'pino';
 import type { AgentPort, DialHost } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
-import type { AgentFacts } from '../../job/host.ts';
+import { type AgentFacts, rateOf } from '../../job/host.ts';
 import { outcome } from '../../job/outcome.ts';
 import { type Job, launchToken, type Starter } from '../../job/record.ts';
+import { bucketOf } from '../../store/budget.ts';
 import type { JobStore } from '../../store/jobs.ts';
 import type { Wake } from '../../store/queues.ts';
 import type { Commit } from '../commit.ts';
@@ -24,10 +25,11 @@ import type { StartFailure } from './failure.ts';
 const HELD_START_SECONDS = { sync: 2, async: 0.3, tmux: 0.3 } as const;
 
 /**
- * How much longer than it is paid for a start may take until it is sent, in ms. What was held up for longer (by a ping,
- * by the launcher's probe) would go out together with the next ones, beyond what a strict rate allows, and pays again.
+ * How much longer than it is paid for a start may take until it is sent: as long as its host's rate leaves between two
+ * requests, within these, in ms. The next ones come later by as much (`onLate`). What was held up for longer (by a ping, by
+ * the launcher's probe) would go out together with others, beyond what the rate allows, and pays again.
  */
-const GRACE_MS = 100;
+const GRACE_MS = { least: 100, most: 1_000 };
 
 /** A start that goes out so soon after its move is not looked at again, in ms: no cancel is delivered before it arrives. */
 const PROMPT_MS = 1_000;
@@ -36,18 +38,21 @@ const PROMPT_MS = 1_000;
 export type Start = (
   target: Target,
   facts: AgentFacts,
-  id: string,
+  /** As of its claim; null if it has no record any more. */
+  job: Job | null,
   options: {
     alone: boolean;
     /** Until when its claim has paid for the start, by `performance.now()`. */
     paidUntil: number;
+    /** It is sent, so much later than it was paid for, in ms. */
+    onLate: (ms: number) => void;
     /** Whether the claim is still held; asks the store only where it may have lapsed. */
     isOurs: () => Promise<boolean>;
   },
 ) => Promise<{ againInMs: number | null }>;
 
 export function createStart(deps: {
-  jobs: Pick<JobStore, 'get' | 'getMany' | 'transition' | 'note' | 'now'>;
+  jobs: Pick<JobStore, 'get' | 'transition' | 'note' | 'now'>;
   agents: Pick<AgentPort, 'prepare' | 'start'>;
   contact: Pick<Contact, 'attempt' | 'facts'>;
   /** Opens a job's environment. */
@@ -63,11 +68,9 @@ export function createStart(deps: {
   const { jobs, agents, contact, openEnv, commitStart, commit, wake, deadline, batchGate, startFailed, log } =
     deps;
 
-  return async (target, facts, id, { alone, paidUntil, isOurs }) => {
-    if (!(await isOurs())) throw lapsed();
-    // Not `get`, which asks for the time of its next question, too: what waits has none.
-    const [job] = await jobs.getMany([id]);
-    if (job?.state === 'queued') return firstStart(target, facts, job, { alone, paidUntil, isOurs });
+  return async (target, facts, job, options) => {
+    if (!(await options.isOurs())) throw lapsed();
+    if (job?.state === 'queued') return firstStart(target, facts, job, options);
     if (job?.state === 'dispatching') return startAgain(target, job);
     return { againInMs: null };
   };
@@ -76,7 +79,7 @@ export function createStart(deps: {
     target: Target,
     facts: AgentFacts,
     job: Job,
-    { alone, paidUntil, isOurs }: Parameters<Start>[3],
+    { alone, paidUntil, onLate, isOurs }: Parameters<Start>[3],
   ) {
     if (await deadline.passedBeforeStart(job)) return { againInMs: null };
     const refusal = refused(job, openEnv(job), facts, target.launcher);
@@ -109,7 +112,10 @@ export function createStart(deps: {
     // This worker stood still in between, and another one may have told already that it did not start.
     if (!(await isOurs())) throw lapsed();
     const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
-    const paid = performance.now() < paidUntil + GRACE_MS;
+    const lateMs = performance.now() - paidUntil;
+    const { intervalMs } = bucketOf(rateOf(target.config, facts));
+    const paid = lateMs < Math.min(Math.max(intervalMs, GRACE_MS.least), GRACE_MS.most);
+    if (paid && lateMs > 0) onLate(Math.min(lateMs, intervalMs));
     return send(target, dispatching, {
       ...{ again: false, waitSeconds, paid },
       look: () => lookFirst(dispatching, { movedAt, isOurs }),
