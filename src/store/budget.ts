@@ -25,8 +25,8 @@ const GRACE_MS = 250;
 const KEPT_SECONDS = 86_400;
 
 /**
- * Lua: `tat_of({tat, interval, at}, now, interval)`, of what the hash holds, returns the theoretical arrival time of the next request, and whether the pace
- * or the clock is another than that of the last one. What is owed is owed in requests: at a wider rate it is paid back sooner,
+ * Lua: `tat_of(held, now, interval)`, where `held` is what HMGET gives of `tat`, `interval` and `at`, returns the theoretical
+ * arrival time of the next request, and whether the pace or the clock is another than that of the last one. What is owed is owed in requests: at a wider rate it is paid back sooner,
  * else jobs that waited for a narrow one would go on waiting for hours after it was widened. A clock that was set back
  * takes the time along: nothing is owed for the hours that come again.
  */
@@ -45,8 +45,7 @@ end
  * many it got, in how many ms to ask again if it wanted more, and for how many ms the last one is good: a request that
  * is sent by its theoretical arrival time leaves the bucket within its bounds, a later one would come on top of others.
  *
- * `owe(key, ms)` has requests that were sent so much later than theirs was good pay for it: all that come after are to
- * come as much later.
+ * `owe(key, ms)`: a request went out so much later than its token was good, and all after it are to come as much later.
  *
  * The hash holds `tat`, the theoretical arrival time of the next request at the even pace of `interval`, as of `at`; `clock`, the
  * virtual time of the sharing; and for each class its virtual finish and until when it counts as waiting.
@@ -158,6 +157,17 @@ export function createBudget({
       return (await tokensScript(redis, [keys.hostBudget(host)], [intervalMs, toleranceMs])) as number;
     },
   };
+}
+
+/** KEYS 1 budget ARGV 1 how much later, in ms */
+const oweScript = defineScript(`
+${SPEND_LUA}
+owe(KEYS[1], ARGV[1])
+`);
+
+/** A request went out so much later than its token was good: all after it are to come as much later. */
+export async function owe(redis: Redis, keys: Keys, host: string, lateMs: number): Promise<void> {
+  await oweScript(redis, [keys.hostBudget(host)], [lateMs]);
 }
 
 /** The bucket in GCRA's terms, in ms: the pace of tokens, and how far ahead of it requests may come. 0: no limit. */

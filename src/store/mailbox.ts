@@ -7,6 +7,7 @@
  * a mailbox, in a ready set, in a slot, or it has been started.
  */
 import type { Job } from '../job/record.ts';
+import { owe } from './budget.ts';
 import type { Keys } from './keys.ts';
 import { PLACES_LUA, placeOf } from './mailbox/places.ts';
 import {
@@ -33,6 +34,8 @@ export interface Mailbox {
   renew(host: string, claim: Claim, leaseMs: number): Promise<boolean>;
   /** Frees the slot of a start that is settled. */
   release(host: string, claim: Claim): Promise<void>;
+  /** As `TakeOptions.lateMs`, where no take follows. */
+  owe(host: string, lateMs: number): Promise<void>;
   /** Puts a claimed job back, to be taken again after `delayMs`, before others of its priority. */
   giveBack(host: string, claim: Claim, delayMs: number): Promise<void>;
   /** Has a mailbox looked at after `delayMs` only. */
@@ -122,6 +125,7 @@ export function createMailbox(stored: { redis: Redis; keys: Keys }): Mailbox {
     async release(host, claim) {
       await redis.zrem(keys.slots(host), holderOf(claim));
     },
+    owe: (host, lateMs) => owe(redis, keys, host, lateMs),
     async giveBack(host, claim, delayMs) {
       await giveBackScript(
         redis,

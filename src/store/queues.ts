@@ -25,7 +25,7 @@ export interface Wake {
   dispatch(host: string, delayMs?: number): Promise<void>;
   /** As `dispatch`, behind every host that is woken by it: a single job must not wait for the thousands of a batch. */
   dispatchBehind(host: string): Promise<void>;
-  /** As `dispatchBehind`, unless a look at the host for now waits already or is under way. */
+  /** As `dispatchBehind`, unless a look at the host for now waits already for its turn. */
   dispatchIfForgotten(host: string): Promise<void>;
   /** Somebody should ask this host now (a new job to follow, a cancel to deliver). */
   follow(host: string): Promise<void>;
@@ -90,6 +90,13 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
     await dispatch.add('drain', { host }, { priority: BEHIND, deduplication });
   }
 
+  /** One that is under way does not: it may be stuck, or nobody's any more. */
+  async function waits(id: string): Promise<boolean> {
+    const jobId = await dispatch.getDeduplicationJobId(id);
+    const job = jobId === null ? undefined : await dispatch.getJob(jobId);
+    return job !== undefined && job.processedOn === undefined;
+  }
+
   return {
     wake: {
       async dispatch(host, delayMs = 0) {
@@ -99,9 +106,8 @@ export function createQueues(connection: ConnectionOptions, prefix: string): Que
       },
       dispatchBehind,
       async dispatchIfForgotten(host) {
-        const looks = [host, `${host}@behind`].map((id) => dispatch.getDeduplicationJobId(id));
-        if ((await Promise.all(looks)).some((look) => look !== null)) return;
-        await dispatchBehind(host);
+        const looks = await Promise.all([host, `${host}@behind`].map(waits));
+        if (!looks.includes(true)) await dispatchBehind(host);
       },
       async follow(host) {
         await follow.add('ask', { host }, { deduplication: once(host) });

@@ -15,10 +15,8 @@ import type { Deadline } from './dispatch/deadline.ts';
 import type { Rescue } from './sweep/rescue.ts';
 
 const EVERY_MS = 1_000;
-/** A host whose mailbox is late by so much has lost its wake-up, if none waits and nobody is at it. */
+/** A host whose mailbox is late by so much has lost its wake-up, where none waits for its turn. */
 const LATE_MS = 1_500;
-/** One that is late by so much is woken in any case: what seems to wait may be the trace of a wake-up that was lost. */
-const TOO_LATE_MS = 15_000;
 /** A host whose earliest question is late by so much is asked by nobody. */
 const UNASKED_MS = 20_000;
 /** What is seldom needed is done every so many sweeps. */
@@ -80,7 +78,6 @@ export function createSweep(deps: {
 
   async function wakeLate(): Promise<void> {
     // Most of them wait for their turn, those of a large batch.
-    for (const host of await mailbox.overdue(TOO_LATE_MS, BATCH)) await wake.dispatchBehind(host);
     await Promise.all((await mailbox.overdue(LATE_MS, BATCH)).map(wake.dispatchIfForgotten));
   }
 

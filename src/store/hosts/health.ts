@@ -132,6 +132,7 @@ const pinScript = defineScript(`
 if ARGV[2] == '1' then
   redis.call('HSET', KEYS[1], 'pinned_fingerprint', ARGV[1])
   redis.call('HDEL', KEYS[1], 'retry_at')
+  redis.call('HINCRBY', KEYS[1], 'revision', 1)
 else
   redis.call('HSETNX', KEYS[1], 'pinned_fingerprint', ARGV[1])
 end

@@ -60,6 +60,8 @@ export interface Taken {
   lookInMs: number | null;
   /** What keeps the next one from being started; null where none may start yet. */
   limit: Limit | null;
+  /** Whether the host is known to answer. */
+  isUp: boolean;
   /** The host's, see `HostHealth`: another one than the caller's means that the host was changed since it read it. */
   revision: number;
 }
@@ -79,7 +81,8 @@ const DRAINING_MS = 3_600_000;
  *      10-11 what the names of records (job, request) begin and end with, beside the id: they are known here only
  *      12 how much later than paid for starts were sent, in ms 13.. slots to free
  * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or "",
- * the host's revision, for how long each place's token is good in ms, each place's request and job}.
+ * the host's revision, for how long each place's token is good in ms, each place's request and job,
+ * 1 if the host is up}.
  */
 const takeScript = defineScript(`
 ${PLACES_LUA}
@@ -178,9 +181,13 @@ if later > 0 then
   local at = math.max(tonumber(first[2]), paused, now + 1)
   if look == -1 or at < look then look = at end
 end
-if look == -1 and starts > 0 then look = now + ARGV[6] end
+if look == -1 and starts > 0 then
+  -- Where the process that has one in hand dies, its slot gives the job back.
+  look = math.max(now + 1, tonumber(redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]))
+end
 if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
-return {places, ready + later, look == -1 and -1 or look - now, limit, revision, paid, records}
+return {places, ready + later, look == -1 and -1 or look - now, limit, revision, paid, records,
+  health[3] == 'up' and 1 or 0}
 `);
 
 export async function take(
@@ -191,7 +198,7 @@ export async function take(
 ): Promise<Taken> {
   const token = randomUUID().slice(0, 8);
   const { intervalMs, toleranceMs } = bucketOf(limits.rate);
-  const [places, waiting, lookInMs, limit, revision, paid, records] = (await takeScript(
+  const [places, waiting, lookInMs, limit, revision, paid, records, isUp] = (await takeScript(
     redis,
     [
       keys.mailbox(host),
@@ -217,18 +224,18 @@ export async function take(
       lateMs,
       ...settled.map(holderOf),
     ],
-  )) as [string[], number, number, Limit | '', number, number[], RawRecord[]];
+  )) as [string[], number, number, Limit | '', number, number[], RawRecord[], 0 | 1];
   return {
     claims: places.map((place, i) => {
       const id = idAt(place);
-      return {
-        ...{ id, place, token, paidForMs: paid[i] ?? 0 },
-        read: () => decodeRecord(id, records[i] as RawRecord),
-      };
+      // Its own only: a claim is kept until its start is over.
+      const record = records[i] as RawRecord;
+      return { id, place, token, paidForMs: paid[i] ?? 0, read: () => decodeRecord(id, record) };
     }),
     waiting,
     lookInMs: lookInMs === -1 ? null : lookInMs,
     limit: limit === '' ? null : limit,
+    isUp: isUp === 1,
     revision,
   };
 }

@@ -22,29 +22,36 @@ const PATIENCE_MS = 5_000;
 const STAY_MS = 250;
 /** The longest sleep of a drain whose starts are under way, in ms. */
 const LOOK_MS = 1_000;
-/** How long one host may be served while others wait for a place in this process, in ms. */
+/** How long one host may be served while others wait for a place in this process, in ms ... */
 const LONGEST_MS = 2_000;
+/** ... and while starts wait for its core: another process, started to help, may have more of its own to give. */
+const LONGEST_BUSY_MS = 30_000;
+/** How often a drain that waits for this process' core says that the host is not forgotten, and for how long, in ms. */
+const ATTENDED_MS = { every: 1_000, for: 2_000 };
 /** The longest sleep on a wake-up that is set anew when it comes. */
 const LONGEST_DELAY_MS = 3_600_000;
 
-/** How long a host is taken to be as it was read, in ms. Its changes, pauses and drains are seen by every take ... */
+/** How long a host is taken to be as it was read, in ms: its changes, pauses and drains are seen by every take ... */
 const TARGET_MS = 5_000;
-/** ... and so long where a take has seen that it fails: who does not know it cannot tell when it answers again. */
-const FAILING_MS = 1_000;
+/** ... and for how long where a take saw that it is not up: who believes it is does not report that it answers again. */
+const NOT_UP_MS = 1_000;
 /** How long a host that is not known, or whose token cannot be opened, is left alone. */
 const UNKNOWN_MS = 60_000;
 
 export type Drain = (host: string) => Promise<void>;
 
 export function createDrain(deps: {
-  mailbox: Pick<Mailbox, 'take' | 'ready' | 'renew' | 'release' | 'giveBack' | 'putOff' | 'disarmIfEmpty'>;
+  mailbox: Pick<
+    Mailbox,
+    'take' | 'ready' | 'renew' | 'release' | 'owe' | 'giveBack' | 'putOff' | 'disarmIfEmpty'
+  >;
   contact: Pick<Contact, 'target' | 'known' | 'facts'>;
   inSlot: InSlot;
   start: Start;
   effort: Pick<Effort, 'begin' | 'add' | 'end' | 'isCrowded'>;
   wake: Pick<Wake, 'dispatch'>;
   onAccepted: OnAccepted;
-  /** Hosts wait for a place to be drained in. */
+  /** Hosts wait for a place to be drained in, and this process has none. */
   isCrowded: () => Promise<boolean>;
   /** A limit of the host kept a job that may start from being started; for metrics. */
   onLimited: (limit: Limit) => void;
@@ -65,6 +72,8 @@ export function createDrain(deps: {
       unlisten();
       await starts.allDone();
       for (const claim of starts.settled()) await mailbox.release(host, claim);
+      const lateMs = starts.lateMs();
+      if (lateMs > 0) await mailbox.owe(host, lateMs);
     }
   };
 
@@ -72,14 +81,17 @@ export function createDrain(deps: {
     let target = await targetOf(host);
     const began = performance.now();
     let readAt = began;
+    let isFirst = true;
     while (target && !stopping.aborted) {
       const facts = contact.known(target) ?? (await factsIfWanted(target));
       if (facts === 'later') return;
       const { max_requests, max_jobs } = target.config;
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
-      await effort.begin();
+      await room(host, isFirst);
+      isFirst = false;
       // The first one by itself: with its connection open, and every other host begun, the others go quicker. One after
-      // the other where this process is busy, too: a connection for each would cost it, and the host, a handshake.
+      // the other where this process is busy, too, or one with every look at a host that takes its time: a connection for
+      // each would cost both a handshake.
       const most = starts.hasEnded() && !effort.isCrowded() ? max_requests : 1;
       const takenAt = performance.now();
       const taken = await mailbox
@@ -107,7 +119,7 @@ export function createDrain(deps: {
         starts.add(claim, begun.finally(effort.end));
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
-      if (performance.now() - began > LONGEST_MS && (await isCrowded())) {
+      if (await isEnough(performance.now() - began)) {
         await starts.allDone();
         await lookAgain(host, 1);
         return;
@@ -115,19 +127,36 @@ export function createDrain(deps: {
       if (taken.limit === 'rate' && lookInMs !== null && lookInMs <= STAY_MS) {
         // Nothing starts before its next token, whatever rings.
         await pause(lookInMs);
-        continue;
-      }
-      if (starts.underWay() === 0 && taken.claims.length === 0) {
+      } else if (starts.underWay() === 0 && taken.claims.length === 0) {
         if (lookInMs !== null) await lookAgain(host, lookInMs);
         return;
+      } else {
+        // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
+        await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
       }
-      // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
-      await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
-      const isFailing = taken.limit === 'paused' || taken.limit === 'probation';
-      if (performance.now() - readAt < (isFailing ? FAILING_MS : TARGET_MS)) continue;
+      if (performance.now() - readAt < (taken.isUp ? TARGET_MS : NOT_UP_MS)) continue;
       target = await targetOf(host);
       readAt = performance.now();
     }
+  }
+
+  /** Waits for room; meanwhile the sweep need not wake anybody else for this host. */
+  async function room(host: string, isFirst: boolean): Promise<void> {
+    const tell = () => void mailbox.putOff(host, ATTENDED_MS.for).catch(() => undefined);
+    // It may be late already, for want of a place.
+    if (isFirst && effort.isCrowded()) tell();
+    const telling = setInterval(tell, ATTENDED_MS.every);
+    try {
+      await effort.begin();
+    } finally {
+      clearInterval(telling);
+    }
+  }
+
+  /** Whether others are to have their turn, or another process its part. */
+  async function isEnough(servedMs: number): Promise<boolean> {
+    if (servedMs > LONGEST_BUSY_MS && effort.isCrowded()) return true;
+    return servedMs > LONGEST_MS && (await isCrowded());
   }
 
   /** Null if the host is not known; jobs that wait for it all the same do so for their deadline, seldom looked at. */
@@ -203,10 +232,11 @@ function createStarts(onDone: () => void) {
   let hasEnded = false;
   let lateMs = 0;
   return {
+    /** Those of a moment are late for the same reason: what comes after them comes later by as much, and not by the sum. */
     onLate(ms: number): void {
-      lateMs += ms;
+      lateMs = Math.max(lateMs, ms);
     },
-    /** How much later than they were paid for they were sent, in ms; each told once. */
+    /** How much later than they may be for nothing they were sent, in ms; told once. */
     lateMs(): number {
       const told = Math.round(lateMs);
       lateMs = 0;

@@ -25,11 +25,11 @@ import type { StartFailure } from './failure.ts';
 const HELD_START_SECONDS = { sync: 2, async: 0.3, tmux: 0.3 } as const;
 
 /**
- * How much longer than it is paid for a start may take until it is sent: as long as its host's rate leaves between two
- * requests, within these, in ms. The next ones come later by as much (`onLate`). What was held up for longer (by a ping, by
- * the launcher's probe) would go out together with others, beyond what the rate allows, and pays again.
+ * How much longer than it is paid for a start may take until it is sent, in ms. The first part is free, the rest, until the
+ * host's rate would let the next request come, is owed: the next ones come later by as much. What was held up for longer (by
+ * a ping, by the launcher's probe) would go out together with others, beyond what the rate allows, and pays again.
  */
-const GRACE_MS = { least: 100, most: 1_000 };
+const GRACE_MS = { free: 100, most: 1_000 };
 
 /** A start that goes out so soon after its move is not looked at again, in ms: no cancel is delivered before it arrives. */
 const PROMPT_MS = 1_000;
@@ -44,7 +44,7 @@ export type Start = (
     alone: boolean;
     /** Until when its claim has paid for the start, by `performance.now()`. */
     paidUntil: number;
-    /** It is sent, so much later than it was paid for, in ms. */
+    /** It goes out so much later than it is paid for and may be for nothing, in ms. */
     onLate: (ms: number) => void;
     /** Whether the claim is still held; asks the store only where it may have lapsed. */
     isOurs: () => Promise<boolean>;
@@ -114,8 +114,8 @@ export function createStart(deps: {
     const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
     const lateMs = performance.now() - paidUntil;
     const { intervalMs } = bucketOf(rateOf(target.config, facts));
-    const paid = lateMs < Math.min(Math.max(intervalMs, GRACE_MS.least), GRACE_MS.most);
-    if (paid && lateMs > 0) onLate(Math.min(lateMs, intervalMs));
+    const paid = lateMs < Math.min(Math.max(intervalMs, GRACE_MS.free), GRACE_MS.most);
+    if (paid && lateMs > GRACE_MS.free) onLate(lateMs - GRACE_MS.free);
     return send(target, dispatching, {
       ...{ again: false, waitSeconds, paid },
       look: () => lookFirst(dispatching, { movedAt, isOurs }),
