@@ -10,7 +10,7 @@ import { fastify } from 'fastify';
 import { Redis } from 'ioredis';
 import { pino } from 'pino';
 import { Counter, Histogram, Registry } from 'prom-client';
-import { monotonicFactory } from 'ulid';
+import { createIds } from '../src/api/ids.ts';
 import { SubmitBody } from '../src/api/routes/jobs/submit.schema.ts';
 import { createValidatorCompiler } from '../src/api/validation.ts';
 import { NOT_STARTED } from '../src/job/record.ts';
@@ -18,7 +18,7 @@ import { JobView, jobView } from '../src/protocol/job-view.ts';
 import { USUAL } from '../src/store/jobs/codec.ts';
 
 // As the gateway makes them: a random one for each would cost a third of a request.
-const ulid = monotonicFactory();
+const ulid = createIds();
 const [kind, port] = process.argv.slice(2);
 const digest = (text: string) => createHash('sha256').update(text).digest();
 const expected = digest(process.env.SLUICE_API_KEY ?? '');

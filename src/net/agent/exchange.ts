@@ -24,7 +24,8 @@ export type Endpoint = 'ping' | 'run' | 'status' | 'cancel' | 'logs';
 
 export interface Question extends Omit<WireRequest, 'body' | 'maxBytes'> {
   what: Endpoint;
-  body?: object;
+  /** A text is JSON already: of what is held for long, that is all that needs to be kept. */
+  body?: object | string;
   maxBytes?: number;
 }
 
@@ -53,7 +54,7 @@ export function createExchange(
       const reply = await wire.exchange(host, {
         ...rest,
         maxBytes,
-        ...(body && { body: JSON.stringify(body) }),
+        ...(body && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
       });
       status = reply.status;
       const refusal = refusalIn(reply);

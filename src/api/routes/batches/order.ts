@@ -1,14 +1,15 @@
 /** From a valid body to a batch: shares counted out, defaults filled in. Pure but for the id and the sealing. */
-import { decodeTime, monotonicFactory } from 'ulid';
+import { decodeTime } from 'ulid';
 import { limitOf, type Share, sizeOf } from '../../../job/batch/sizes.ts';
 import type { Batch } from '../../../job/batch.ts';
 import { envPlace, type Sealer } from '../../../store/sealing.ts';
+import { createIds } from '../../ids.ts';
 import { sealEnvironment, wishesOf } from '../jobs/order.ts';
 import type { BatchBody } from './submit.schema.ts';
 
 /** @param deps.now the store's clock, in ms */
 export function createBatchOrders(deps: { now: () => number; sealer: Pick<Sealer, 'seal' | 'open'> }) {
-  const nextUlid = monotonicFactory();
+  const nextUlid = createIds();
 
   return {
     ordered(body: BatchBody, total: number, from: { caller: string; traceparent: string | null }): Batch {

@@ -2,11 +2,12 @@
  * From a valid body to a job: what a schema cannot say (bytes, times, texts that no shell can take), and the
  * record with its defaults filled in. Pure but for the id and the sealing.
  */
-import { decodeTime, monotonicFactory } from 'ulid';
+import { decodeTime } from 'ulid';
 import { SluiceError } from '../../../job/errors.ts';
 import type { HostConfig } from '../../../job/host.ts';
 import { type Job, NOT_STARTED } from '../../../job/record.ts';
 import { envPlace, type Sealer } from '../../../store/sealing.ts';
+import { createIds } from '../../ids.ts';
 import { COMMAND_BYTES, ENV_BYTES, type SubmitBody } from './submit.schema.ts';
 
 /** @throws SluiceError invalid_request with the field at fault */
@@ -35,7 +36,7 @@ export function checkLabels(labels: Record<string, string>): void {
  * @returns how to make a new record; ids grow within a process, and carry the time of `created_at`
  */
 export function createOrders(deps: { now: () => number; sealer: Pick<Sealer, 'seal'> }) {
-  const nextUlid = monotonicFactory();
+  const nextUlid = createIds();
 
   return (body: SubmitBody, host: HostConfig, from: { caller: string; traceparent: string | null }): Job => {
     const ulid = nextUlid(deps.now());
