@@ -66,7 +66,12 @@ export async function createLoad(rig: Rig) {
       inTurn(hosts, (host) => call('POST', '/v1/jobs', { target_server: host, command })),
     /** Nothing is started until `open`, which tells when it was opened. */
     gate: {
-      close: () => dispatch.pause(),
+      async close(): Promise<void> {
+        await dispatch.pause();
+        // Who is at a host by then hears of its new jobs, and would start them.
+        const isLeft = async () => (await dispatch.getActiveCount()) === 0;
+        await until(isLeft, { timeoutMs: 60_000, what: 'the looks under way' });
+      },
       async open(): Promise<number> {
         // The checks have had every host asked about once: not what is measured here.
         const isQuiet = async () => (await polls.getJobCountByTypes('waiting', 'active')) === 0;

@@ -89,10 +89,11 @@ export function createDrain(deps: {
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
       await room(host, isFirst);
       isFirst = false;
-      // The first one by itself: with its connection open, and every other host begun, the others go quicker. One after
-      // the other where this process is busy, too, or one with every look at a host that takes its time: a connection for
-      // each would cost both a handshake.
-      const most = starts.hasEnded() && !effort.isCrowded() ? max_requests : 1;
+      // The first one by itself: with its connection open, and every other host begun, the others go quicker. Over TLS one
+      // after the other where this process is busy, too, or one with every look at a host that takes its time: a connection
+      // for each would cost both a handshake.
+      const spares = effort.isCrowded() && !('dangerously_off' in target.tls);
+      const most = starts.hasEnded() && !spares ? max_requests : 1;
       const takenAt = performance.now();
       const taken = await mailbox
         .take(host, limits, {
