@@ -19,9 +19,11 @@ describe('the effort of a process', () => {
     expect(begun).toEqual([1, 2, 3, 4]);
   });
 
-  test('is crowded while somebody waits to begin', async () => {
+  test('is crowded while somebody waits to begin, and has room where nobody would have to', async () => {
     const effort = createEffort(1);
+    expect(effort.hasRoom()).toBe(true);
     await effort.begin();
+    expect(effort.hasRoom()).toBe(false);
     expect(effort.isCrowded()).toBe(false);
     const next = effort.begin();
     expect(effort.isCrowded()).toBe(true);

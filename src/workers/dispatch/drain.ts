@@ -15,6 +15,7 @@ import type { OnAccepted } from './acceptance.ts';
 import { type Bell, createBell } from './bell.ts';
 import type { Effort } from './effort.ts';
 import type { Start } from './start.ts';
+import { createStarts, type Starts } from './starts.ts';
 
 /** How long a slot is waited for to ask an agent what it can. */
 const PATIENCE_MS = 5_000;
@@ -48,7 +49,7 @@ export function createDrain(deps: {
   contact: Pick<Contact, 'target' | 'known' | 'facts'>;
   inSlot: InSlot;
   start: Start;
-  effort: Pick<Effort, 'begin' | 'add' | 'end' | 'isCrowded'>;
+  effort: Pick<Effort, 'begin' | 'add' | 'end' | 'hasRoom' | 'isCrowded'>;
   wake: Pick<Wake, 'dispatch'>;
   onAccepted: OnAccepted;
   /** Hosts wait for a place to be drained in, and this process has none. */
@@ -81,14 +82,14 @@ export function createDrain(deps: {
     let target = await targetOf(host);
     const began = performance.now();
     let readAt = began;
-    let isFirst = true;
+    // It may be late already, for want of a place.
+    if (!effort.hasRoom()) attend(host);
     while (target && !stopping.aborted) {
       const facts = contact.known(target) ?? (await factsIfWanted(target));
       if (facts === 'later') return;
       const { max_requests, max_jobs } = target.config;
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
-      await room(host, isFirst);
-      isFirst = false;
+      await room(host);
       // The first one by itself: with its connection open, and every other host begun, the others go quicker. Over TLS one
       // after the other where this process is busy, too, or one with every look at a host that takes its time: a connection
       // for each would cost both a handshake.
@@ -115,8 +116,8 @@ export function createDrain(deps: {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
         effort.add();
-        const { onLate } = starts;
-        const begun = startOne(target, facts as AgentFacts, claim, { alone, takenAt, onLate });
+        const options = { alone, takenAt, onLate: starts.onLate };
+        const begun = startOne(target, facts as AgentFacts, claim, options);
         starts.add(claim, begun.finally(effort.end));
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
@@ -142,16 +143,15 @@ export function createDrain(deps: {
   }
 
   /** Waits for room; meanwhile the sweep need not wake anybody else for this host. */
-  async function room(host: string, isFirst: boolean): Promise<void> {
-    const tell = () => void mailbox.putOff(host, ATTENDED_MS.for).catch(() => undefined);
-    // It may be late already, for want of a place.
-    if (isFirst && effort.isCrowded()) tell();
-    const telling = setInterval(tell, ATTENDED_MS.every);
-    try {
-      await effort.begin();
-    } finally {
-      clearInterval(telling);
-    }
+  async function room(host: string): Promise<void> {
+    if (effort.hasRoom()) return effort.begin();
+    const attending = setInterval(() => attend(host), ATTENDED_MS.every);
+    await effort.begin().finally(() => clearInterval(attending));
+  }
+
+  /** Not waited for: where it is not noted, the host is looked at twice. */
+  function attend(host: string): void {
+    mailbox.putOff(host, ATTENDED_MS.for).catch(() => undefined);
   }
 
   /** Whether others are to have their turn, or another process its part. */
@@ -219,44 +219,4 @@ export function createDrain(deps: {
   async function lookAgain(host: string, inMs: number): Promise<void> {
     await wake.dispatch(host, Math.min(Math.max(Math.ceil(inMs), 1), LONGEST_DELAY_MS));
   }
-}
-
-type Starts = ReturnType<typeof createStarts>;
-
-/**
- * The starts of one drain. Slots are freed after the move, with the next take: freed before, two starts could run if
- * this process died between.
- */
-function createStarts(onDone: () => void) {
-  const underWay = new Set<Promise<void>>();
-  const settled: Claim[] = [];
-  let hasEnded = false;
-  let lateMs = 0;
-  return {
-    /** Those of a moment are late for the same reason: what comes after them comes later by as much, and not by the sum. */
-    onLate(ms: number): void {
-      lateMs = Math.max(lateMs, ms);
-    },
-    /** How much later than they may be for nothing they were sent, in ms; told once. */
-    lateMs(): number {
-      const told = Math.round(lateMs);
-      lateMs = 0;
-      return told;
-    },
-    add(claim: Claim, start: Promise<boolean>): void {
-      const done = start.then((isSettled) => {
-        if (isSettled) settled.push(claim);
-        underWay.delete(done);
-        hasEnded = true;
-        onDone();
-      });
-      underWay.add(done);
-    },
-    underWay: () => underWay.size,
-    /** Whether the host has answered one of them, or failed to. */
-    hasEnded: () => hasEnded,
-    /** Claims whose slots may be freed, each told once. */
-    settled: () => settled.splice(0),
-    allDone: () => Promise.all(underWay),
-  };
 }

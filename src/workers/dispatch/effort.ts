@@ -13,6 +13,8 @@ export interface Effort {
   /** Counts one more, which came with one that was waited for. */
   add(): void;
   end(): void;
+  /** Whether who begins now need not wait. */
+  hasRoom(): boolean;
   /** Whether somebody waits to begin. */
   isCrowded(): boolean;
   /** Waits for a host: gives its room to another one after a while. */
@@ -31,15 +33,18 @@ export function createEffort(most = MOST): Effort {
     }
   }
 
+  const hasRoom = () => count < most && waiting.length === 0;
+
   return {
     async begin() {
-      if (count < most && waiting.length === 0) count++;
+      if (hasRoom()) count++;
       else await new Promise<void>((resolve) => waiting.push(resolve));
     },
     add() {
       count++;
     },
     end,
+    hasRoom,
     isCrowded: () => waiting.length > 0,
     async aside(work) {
       let isAside = false;
