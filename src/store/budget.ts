@@ -26,8 +26,8 @@ const KEPT_SECONDS = 86_400;
 
 /**
  * Lua: `tat_of(held, now, interval)`, where `held` is what HMGET gives of `tat`, `interval` and `at`, returns the theoretical
- * arrival time of the next request, and whether the pace or the clock is another than that of the last one. What is owed is owed in requests: at a wider rate it is paid back sooner,
- * else jobs that waited for a narrow one would go on waiting for hours after it was widened. A clock that was set back
+ * arrival time of the next request, and whether the pace or the clock is another than that of the last one; `tat_at(key, now,
+ * interval)` is the same of a bucket. What is owed is owed in requests: at a wider rate it is paid back sooner, else jobs that waited for a narrow one would go on waiting for hours after it was widened. A clock that was set back
  * takes the time along: nothing is owed for the hours that come again.
  */
 export const TAT_LUA = `
@@ -38,6 +38,16 @@ local function tat_of(held, now, interval)
   if paced == interval or tat <= now then return tat, paced ~= interval or back > 0 end
   return now + (tat - now) * interval / paced, true
 end
+local function tat_at(key, now, interval)
+  return tat_of(redis.call('HMGET', key, 'tat', 'interval', 'at'), now, interval)
+end
+`;
+
+/** Lua: `owe(key, ms)`: a request went out so much later than its token was good, and all after it are to come as much later. */
+export const OWE_LUA = `
+local function owe(key, ms)
+  if redis.call('HEXISTS', key, 'tat') == 1 then redis.call('HINCRBYFLOAT', key, 'tat', ms) end
+end
 `;
 
 /**
@@ -45,16 +55,11 @@ end
  * many it got, in how many ms to ask again if it wanted more, and for how many ms the last one is good: a request that
  * is sent by its theoretical arrival time leaves the bucket within its bounds, a later one would come on top of others.
  *
- * `owe(key, ms)`: a request went out so much later than its token was good, and all after it are to come as much later.
- *
  * The hash holds `tat`, the theoretical arrival time of the next request at the even pace of `interval`, as of `at`; `clock`, the
  * virtual time of the sharing; and for each class its virtual finish and until when it counts as waiting.
  */
 export const SPEND_LUA = `
 ${TAT_LUA}
-local function owe(key, ms)
-  if redis.call('HEXISTS', key, 'tat') == 1 then redis.call('HINCRBYFLOAT', key, 'tat', ms) end
-end
 local SHARES = {start = 3, follow = 2, read = 1}
 local function spend(key, now, interval, tolerance, class, most)
   if interval == 0 then return most, 0, 0 end
@@ -109,8 +114,7 @@ return {granted, wait}
 const tokensScript = defineScript(`
 ${TAT_LUA}
 local now = clock()
-local held = redis.call('HMGET', KEYS[1], 'tat', 'interval', 'at')
-local left = now + ARGV[2] - math.max(now, (tat_of(held, now, tonumber(ARGV[1]))))
+local left = now + ARGV[2] - math.max(now, (tat_at(KEYS[1], now, tonumber(ARGV[1]))))
 return left < 0 and 0 or math.floor(left / ARGV[1]) + 1
 `);
 
@@ -161,7 +165,7 @@ export function createBudget({
 
 /** KEYS 1 budget ARGV 1 how much later, in ms */
 const oweScript = defineScript(`
-${SPEND_LUA}
+${OWE_LUA}
 owe(KEYS[1], ARGV[1])
 `);
 

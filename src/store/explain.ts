@@ -55,8 +55,7 @@ end
 local tokens, token_at = -1, -1
 local interval, tolerance = tonumber(ARGV[3]), tonumber(ARGV[4])
 if interval > 0 then
-  local held = redis.call('HMGET', KEYS[5], 'tat', 'interval', 'at')
-  local early = now + tolerance - math.max(now, (tat_of(held, now, interval)))
+  local early = now + tolerance - math.max(now, (tat_at(KEYS[5], now, interval)))
   tokens = early < 0 and 0 or math.floor(early / interval) + 1
   if early < 0 then token_at = now - early end
 end

@@ -5,7 +5,7 @@
 import { randomUUID } from 'node:crypto';
 import type { HostConfig, HostRate } from '../../job/host.ts';
 import type { Job } from '../../job/record.ts';
-import { bucketOf, SPEND_LUA } from '../budget.ts';
+import { bucketOf, OWE_LUA, SPEND_LUA } from '../budget.ts';
 import { decodeRecord, type RawRecord } from '../jobs/codec.ts';
 import type { Keys } from '../keys.ts';
 import { defineScript } from '../redis/script.ts';
@@ -88,6 +88,7 @@ const takeScript = defineScript(`
 ${PLACES_LUA}
 ${ORDER_LUA}
 ${SPEND_LUA}
+${OWE_LUA}
 local now = clock()
 
 if ARGV[13] then redis.call('ZREM', KEYS[4], unpack(ARGV, 13)) end
