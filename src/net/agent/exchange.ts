@@ -24,8 +24,7 @@ export type Endpoint = 'ping' | 'run' | 'status' | 'cancel' | 'logs';
 
 export interface Question extends Omit<WireRequest, 'body' | 'maxBytes'> {
   what: Endpoint;
-  /** A text is JSON already: of what is held for long, that is all that needs to be kept. */
-  body?: object | string;
+  body?: object;
   maxBytes?: number;
 }
 
@@ -54,7 +53,7 @@ export function createExchange(
       const reply = await wire.exchange(host, {
         ...rest,
         maxBytes,
-        ...(body && { body: typeof body === 'string' ? body : JSON.stringify(body) }),
+        ...(body && { body: JSON.stringify(body) }),
       });
       status = reply.status;
       const refusal = refusalIn(reply);

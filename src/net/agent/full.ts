@@ -156,11 +156,11 @@ function batchQuestion(jobs: KnownByToken[], hold: Hold | undefined) {
     what: 'status' as const,
     method: 'POST' as const,
     path: '/status',
-    body: JSON.stringify({
+    body: {
       job_ids: jobs.map(idOf),
       ...(hold && { wait_seconds: hold.seconds }),
       ...(hold?.cursor != null && { cursor: hold.cursor }),
-    }),
+    },
     maxBytes: 65_536 + jobs.length * BYTES_PER_JOB,
     ...(hold && { holdMs: hold.seconds * 1000, signal: hold.signal }),
   };
