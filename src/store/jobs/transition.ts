@@ -212,7 +212,7 @@ export async function transition(
   };
 }
 
-/** As text where it is plain: with a single Buffer among its arguments, the client writes a command at twice the cost. */
+/** As text where it is plain: with a Buffer among its arguments the client makes a command of many pieces, without one of a single text. */
 function bytes(output: Buffer | undefined): string | Buffer {
   if (output === undefined) return '';
   return isAscii(output) ? output.toString('latin1') : output;
