@@ -175,6 +175,8 @@ export async function startWorkers({
     run: ({ host }: HostWakeUp) => drain(host),
     concurrency: config.dispatchConcurrency,
   });
+  const cancel = createCancel({ jobs, wake });
+  const proceed = createProceed({ batches, jobs, hosts, cancel, sealer, wake, stopping, log });
   const workers = [
     dispatching,
     createQueueWorker({
@@ -183,27 +185,18 @@ export async function startWorkers({
       run: ({ host }: HostWakeUp) => poll(host),
       concurrency: config.pollConcurrency,
     }),
-  ];
-  const cancel = createCancel({ jobs, wake });
-  const proceed = createProceed({ batches, jobs, hosts, cancel, sealer, wake, stopping, log });
-  workers.push(
     createQueueWorker({
       ...shared,
       queue: QUEUES.batches,
       run: ({ batch }: BatchWakeUp) => proceed(batch),
       concurrency: BATCHES_AT_ONCE,
     }),
-  );
+  ];
   const { onAttempted } = workerMetrics;
   const delivery = createDelivery({ ...stored, jobs, hosts, sealer, config, points, onAttempted, log });
   const sweep = createSweep({
     ...{ jobs, mailbox, followed, leases, wake, deadline, owner, log },
-    succeed: createSucceed({
-      jobs,
-      lines: createLineStore(stored),
-      cancel,
-      wake,
-    }),
+    succeed: createSucceed({ jobs, lines: createLineStore(stored), cancel, wake }),
     batches,
     rescue: createRescue({ jobs, mailbox, wake, contact, silence, log }),
     sweepDeliveries: () => delivery.deliverer.sweepDeliveries(),

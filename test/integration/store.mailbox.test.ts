@@ -275,6 +275,16 @@ describe('a claim', () => {
     expect(lookInMs).toBeLessThanOrEqual(2_000);
   });
 
+  it('is not given by limits that were read before the pin of its host was replaced', async () => {
+    await fill('pinned', 1);
+    await stores.hosts.pin('pinned', 'ab'.repeat(32), { replace: false });
+    const { revision } = await take('pinned', { max_requests: 0 });
+    await stores.hosts.pin('pinned', 'cd'.repeat(32), { replace: true });
+    const taken = await take('pinned', { revision });
+    expect(taken.claims).toEqual([]);
+    expect((await take('pinned', { revision: taken.revision })).claims).toHaveLength(1);
+  });
+
   it('tells whether its host is known to answer', async () => {
     await fill('failing', 1);
     expect(await take('failing')).toMatchObject({ isUp: true });
