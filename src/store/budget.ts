@@ -23,6 +23,7 @@ export type RequestClass = (typeof REQUEST_CLASSES)[number];
 const GRACE_MS = 250;
 /** A bucket that nobody used for so long is full anyway, in seconds. */
 const KEPT_SECONDS = 86_400;
+const HOUR_MS = 3_600_000;
 
 /**
  * Lua: `tat_of(held, now, interval)`, where `held` is what HMGET gives of `tat`, `interval` and `at`, returns the theoretical
@@ -98,7 +99,10 @@ local function spend(key, now, interval, tolerance, class, most)
   waits[class] = granted < most and now + wait + ${GRACE_MS} or 0
   redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'at', now, 'interval', interval, 'clock', string.format('%.6f', virtual),
     class, string.format('%.6f', finish[class]), class .. '_waits', waits[class])
-  redis.call('EXPIRE', key, math.ceil(math.max(tat - now, 0) / 1000) + ${KEPT_SECONDS})
+  -- Where tokens are not a long time apart, once an hour is enough.
+  if interval > ${HOUR_MS} or math.floor(now / ${HOUR_MS}) ~= math.floor(tonumber(held[3] or 0) / ${HOUR_MS}) then
+    redis.call('EXPIRE', key, math.ceil(math.max(tat - now, tolerance + interval) / 1000) + ${KEPT_SECONDS})
+  end
   return granted, wait, good
 end
 `;

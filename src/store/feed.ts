@@ -68,6 +68,18 @@ export function channelOf(keys: Keys, state: State): string {
   return WORK.has(state) ? keys.workChanges : keys.changes;
 }
 
+/**
+ * Lua: `announce(stream, channel, id, version, state, host, owner, type)` tells a job's change, to the stream and to who
+ * listens now.
+ */
+export const ANNOUNCE_LUA = `
+local function announce(stream, channel, id, version, state, host, owner, type)
+  redis.call('XADD', stream, 'MAXLEN', '~', 100000, '*', 'id', id, 'version', version, 'state', state, 'host', host,
+    'owner', owner, 'type', type)
+  redis.call('PUBLISH', channel, cjson.encode({id, version, state, host, owner, type}))
+end
+`;
+
 /** @param subscriber a connection of its own, for blocking use: a subscribed one takes no other commands */
 export async function createFeed(deps: {
   redis: Redis;

@@ -5,7 +5,7 @@
  * Who adopted what is kept as an idempotency key is, under a text that no caller can send: it goes with the record.
  */
 import type { Job } from '../../job/record.ts';
-import { channelOf } from '../feed.ts';
+import { ANNOUNCE_LUA, channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
@@ -23,7 +23,7 @@ export type AdoptedJob = Job & { state: 'running' | 'unreachable'; agent_job_id:
  *      it, or "" 8 state 9 why 10.. fields and values
  * Returns {-1} where the host is another; {1} when adopted; {0, its text} when the pair is.
  */
-const adoptScript = defineScript(`${CLAIMED_LUA}${EVENT_LUA}
+const adoptScript = defineScript(`${CLAIMED_LUA}${EVENT_LUA}${ANNOUNCE_LUA}
 -- Its own first run, whose reply was lost with the connection.
 if redis.call('EXISTS', KEYS[1]) == 1 then return {1} end
 local taken = claimed(KEYS[3])
@@ -38,9 +38,7 @@ redis.call('ZADD', KEYS[6], 0, ARGV[1])
 redis.call('ZADD', KEYS[4], now, ARGV[1])
 redis.call('ZADD', KEYS[5], 'NX', now, ARGV[3])
 local type = 'job.' .. ARGV[8]
-redis.call('XADD', KEYS[11], 'MAXLEN', '~', 100000, '*', 'id', ARGV[1], 'version', 1, 'state', ARGV[8],
-  'host', ARGV[3], 'owner', ARGV[4], 'type', type)
-redis.call('PUBLISH', ARGV[6], cjson.encode({ARGV[1], 1, ARGV[8], ARGV[3], ARGV[4], type}))
+announce(KEYS[11], ARGV[6], ARGV[1], 1, ARGV[8], ARGV[3], ARGV[4], type)
 return {1}
 `);
 

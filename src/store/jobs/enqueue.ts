@@ -3,7 +3,7 @@
  * its host's mailbox, and the armed host, announced together.
  */
 import type { Job } from '../../job/record.ts';
-import { channelOf } from '../feed.ts';
+import { ANNOUNCE_LUA, channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import { HELD_AT, placeOf } from '../mailbox/places.ts';
 import { encodeRequest } from './codec.ts';
@@ -13,7 +13,7 @@ import { EVENT_LUA } from './events.ts';
  * Lua, for scripts whose first KEYS and ARGV are those of `enqueued`: `enqueue(now, due, why)` writes the job, and
  * returns 1 if nobody has been told to look at its host by `due`.
  */
-export const ENQUEUE_LUA = `${EVENT_LUA}
+export const ENQUEUE_LUA = `${EVENT_LUA}${ANNOUNCE_LUA}
 local function enqueue(now, due, why)
   redis.call('SET', KEYS[2], ARGV[2])
   redis.call('HSET', KEYS[1], 'state', 'queued', 'version', 1, 1, event_text('queued', now, why))
@@ -26,9 +26,7 @@ local function enqueue(now, due, why)
     redis.call('ZADD', KEYS[5], due, ARGV[3])
     wake = 1
   end
-  redis.call('XADD', KEYS[11], 'MAXLEN', '~', 100000, '*', 'id', ARGV[1], 'version', 1, 'state', 'queued',
-    'host', ARGV[3], 'owner', ARGV[4], 'type', 'job.queued')
-  redis.call('PUBLISH', ARGV[8], cjson.encode({ARGV[1], 1, 'queued', ARGV[3], ARGV[4], 'job.queued'}))
+  announce(KEYS[11], ARGV[8], ARGV[1], 1, 'queued', ARGV[3], ARGV[4], 'job.queued')
   return wake
 end
 `;

@@ -14,13 +14,16 @@ const IN_HASH = 6;
 /** ... if they are no longer than Redis lets the values of a compact hash be (`hash-max-listpack-value`). */
 const SHORT = 64;
 
-/** Lua: `event_text(state, now, why)`, and `append_event(job, events, version, state, now, why)`. */
+/**
+ * Lua: `event_text(state, now, why)`, and `add_event(set, events, version, state, now, why)`, which adds the event to what
+ * is about to be set in the job's hash, or appends it to the list of its further ones.
+ */
 export const EVENT_LUA = `
 local function event_text(state, now, why) return state .. ' ' .. now .. ' ' .. why end
-local function append_event(job, events, version, state, now, why)
+local function add_event(set, events, version, state, now, why)
   local text = event_text(state, now, why)
   if version <= ${IN_HASH} and #text <= ${SHORT} then
-    redis.call('HSET', job, version, text)
+    set[#set + 1], set[#set + 2] = version, text
   else
     redis.call('RPUSH', events, version .. ' ' .. text)
   end

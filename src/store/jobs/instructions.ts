@@ -17,6 +17,7 @@ const PLACED = new Set<State>(['queued', 'dispatching']);
 /** States in which a job may be in its host's followed set. */
 const FOLLOWED = new Set<State>(['running', 'unreachable', 'canceling', 'lost']);
 
+/** What is not so is left out: it would be written, sent and read with every move. */
 export function instructions(job: Job, from: readonly State[], to: State, change: Change, channel: string) {
   const { why, eligible_at, tails, output, next_poll_at, type, untold, withdrawn, ...progress } = change;
   const token = launchToken({ id: job.id, attempt: change.attempt ?? job.attempt });
@@ -26,33 +27,33 @@ export function instructions(job: Job, from: readonly State[], to: State, change
     id: job.id,
     host: job.host,
     place: placeOf(job),
-    was_placed: from.some((state) => PLACED.has(state)),
-    active: ACTIVE.has(to),
-    was_active: from.some((state) => ACTIVE.has(state)),
-    was_followed: from.some((state) => FOLLOWED.has(state)),
+    was_placed: from.some((state) => PLACED.has(state)) || undefined,
+    active: ACTIVE.has(to) || undefined,
+    was_active: from.some((state) => ACTIVE.has(state)) || undefined,
+    was_followed: from.some((state) => FOLLOWED.has(state)) || undefined,
     owner: job.created_by,
     attempt: job.attempt,
     from,
     to,
     why,
     type: type ?? `job.${to}`,
-    untold: untold ?? false,
+    untold: untold || undefined,
     move: randomUUID().slice(0, 8),
     set,
-    del,
-    eligible_at: eligible_at ?? 0,
-    deadline: to === 'queued' && (startBy({ ...job, ...progress }) ?? false),
-    next_poll_at: next_poll_at ?? false,
-    over: isOver(to),
-    proven_over: isProvenOver({
-      state: to,
-      outcome: change.outcome ?? job.outcome,
-      attempts: change.attempts ?? job.attempts,
-    }),
-    callback: job.callback_url !== null,
-    tails: tails !== undefined && tailsPrefix(job, to),
-    output: output !== undefined,
-    truncated: output?.truncated ? 1 : 0,
+    del: del.length > 0 ? del : undefined,
+    eligible_at: to === 'queued' ? (eligible_at ?? 0) : undefined,
+    deadline: to === 'queued' ? (startBy({ ...job, ...progress }) ?? undefined) : undefined,
+    next_poll_at: next_poll_at ?? undefined,
+    over: isOver(to) || undefined,
+    proven_over:
+      isProvenOver({
+        state: to,
+        outcome: change.outcome ?? job.outcome,
+        attempts: change.attempts ?? job.attempts,
+      }) || undefined,
+    callback: job.callback_url !== null || undefined,
+    tails: tails === undefined ? undefined : tailsPrefix(job, to),
+    output: output === undefined ? undefined : { truncated: output.truncated ? 1 : 0 },
     channel,
   };
 }

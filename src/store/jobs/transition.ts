@@ -7,7 +7,7 @@ import type { Change } from '../../job/move.ts';
 import type { Job } from '../../job/record.ts';
 import type { State } from '../../job/states.ts';
 import { COURSE_LUA, courseKeys } from '../batches/course.ts';
-import { channelOf } from '../feed.ts';
+import { ANNOUNCE_LUA, channelOf } from '../feed.ts';
 import type { Keys } from '../keys.ts';
 import { HELD_AT, PLACES_LUA } from '../mailbox/places.ts';
 import { defineScript } from '../redis/script.ts';
@@ -30,7 +30,7 @@ const OUTPUT_SECONDS = 3_600;
  * key or its batch starts nothing; else {version, 1 if to be told, 1 if another job of its host may start for it, the id
  * of the one that holds its unique key from now on, or "", 1 if somebody must go on with its batch}.
  */
-const transitionScript = defineScript(`${EVENT_LUA}${PLACES_LUA}${LEAVE_LUA}${COURSE_LUA}
+const TRANSITION_LUA = `${EVENT_LUA}${ANNOUNCE_LUA}${PLACES_LUA}${LEAVE_LUA}
 local p = cjson.decode(ARGV[1])
 local seen = redis.call('HMGET', KEYS[1], 'state', 'attempt', 'move', 'version')
 -- This very move, made before: its reply was lost with the connection, and the client sent it again.
@@ -63,9 +63,9 @@ if b and p.batch.starts and seen[1] == 'queued' then
   end
 end
 local version = tonumber(seen[4]) + 1
-if #p.del > 0 then redis.call('HDEL', KEYS[1], unpack(p.del)) end
+if p.del then redis.call('HDEL', KEYS[1], unpack(p.del)) end
+add_event(p.set, KEYS[2], version, p.to, now, p.why)
 redis.call('HSET', KEYS[1], 'state', p.to, 'version', version, 'move', p.move, unpack(p.set))
-append_event(KEYS[1], KEYS[2], version, p.to, now, p.why)
 if old ~= KEYS[17] then
   redis.call('ZREM', old, p.id)
   redis.call('ZADD', KEYS[17], 0, p.id)
@@ -80,7 +80,7 @@ if p.to == 'queued' then
   -- It had its turn before: no flood of its own caller comes between.
   redis.call('HSET', KEYS[15], 'again:' .. p.id, 1)
 elseif p.was_placed then
-  redis.call('ZREM', KEYS[4], p.place)
+  if redis.call('ZREM', KEYS[4], p.place) == 1 then redis.call('HDEL', KEYS[15], 'again:' .. p.id) end
   local turn = redis.call('ZSCORE', KEYS[14], p.place)
   if turn then
     redis.call('ZREM', KEYS[14], p.place)
@@ -90,7 +90,6 @@ elseif p.was_placed then
       redis.call('HINCRBY', KEYS[15], 'last:' .. p.place:sub(1, 1) .. caller_at(p.place), -1)
     end
   end
-  redis.call('HDEL', KEYS[15], 'again:' .. p.id)
 end
 
 local freed = 0
@@ -120,7 +119,7 @@ if p.tails then redis.call('HSET', KEYS[12], p.tails .. 'stdout', ARGV[2], p.tai
 if p.over then
   redis.call('ZADD', KEYS[9], now + ${KEPT_MS}, p.id)
   if p.output then
-    redis.call('HSET', KEYS[13], 'stdout', ARGV[4], 'stderr', ARGV[5], 'truncated', p.truncated)
+    redis.call('HSET', KEYS[13], 'stdout', ARGV[4], 'stderr', ARGV[5], 'truncated', p.output.truncated)
     redis.call('EXPIRE', KEYS[13], ${OUTPUT_SECONDS})
   end
 end
@@ -136,11 +135,12 @@ if told then
   local hash = redis.call('HGETALL', KEYS[1])
   redis.call('RPUSH', KEYS[10], cjson.encode({id = p.id, version = version, type = p.type, at = now, hash = hash}))
 end
-redis.call('XADD', KEYS[3], 'MAXLEN', '~', 100000, '*', 'id', p.id, 'version', version, 'state', p.to,
-  'host', p.host, 'owner', p.owner, 'type', p.type)
-redis.call('PUBLISH', p.channel, cjson.encode({p.id, version, p.to, p.host, p.owner, p.type}))
+announce(KEYS[3], p.channel, p.id, version, p.to, p.host, p.owner, p.type)
 return {version, (told or b and b.told) and 1 or 0, freed, heir, batch_wakes}
-`);
+`;
+const transitionScript = defineScript(TRANSITION_LUA);
+/** All that a batch needs costs the moves of other jobs nothing. */
+const inBatchScript = defineScript(COURSE_LUA + TRANSITION_LUA);
 
 export interface Moved {
   job: Job;
@@ -165,7 +165,8 @@ export async function transition(
   const { id, host } = job;
   const line = lineOf(keys, job);
   const ofKey = line === null ? [] : [line, keys.succession];
-  const reply = (await transitionScript(
+  const script = job.batch_id === null ? transitionScript : inBatchScript;
+  const reply = (await script(
     redis,
     [
       keys.job(id),
@@ -192,7 +193,7 @@ export async function transition(
     [
       JSON.stringify({
         ...instructions(job, from, to, change, channelOf(keys, to)),
-        has_line: line !== null,
+        has_line: line !== null || undefined,
         ...(job.batch_id !== null && { batch: inBatch(job, to, change, 18 + from.length + ofKey.length) }),
       }),
       bytes(change.tails?.stdout),

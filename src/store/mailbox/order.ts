@@ -55,10 +55,11 @@ end
 
 local function next_up(count)
   local head = redis.call('ZRANGE', KEYS[2], 0, 0, 'WITHSCORES')
-  if head[1] and tonumber(head[2]) >= 0 and count % ${NO_STARVING} == ${NO_STARVING - 1} then
-    return served_longest_ago()
-  end
-  return head
+  if count % ${NO_STARVING} ~= ${NO_STARVING - 1} or not head[1] or tonumber(head[2]) < 0 then return head end
+  local last = redis.call('ZRANGE', KEYS[2], -1, -1)
+  -- All of one priority, as mostly.
+  if last[1]:sub(1, 1) == head[1]:sub(1, 1) then return head end
+  return served_longest_ago()
 end
 
 local function mark_served(place, score, count)
