@@ -175,7 +175,7 @@ export const Settings = Type.Object(
     dispatch_concurrency: Type.Integer(
       setting('SLUICE_DISPATCH_CONCURRENCY', 'How many hosts one worker process starts jobs on at once', {
         ...count,
-        default: 2_000,
+        default: 1_000,
       }),
     ),
     poll_concurrency: Type.Integer(

@@ -23,6 +23,7 @@ import { defineScript } from './redis/script.ts';
 import type { Redis } from './redis.ts';
 import { renewSlot } from './slots.ts';
 
+export type { Beginning } from './mailbox/begin.ts';
 export type { Claim, Limit, StartLimits, Taken } from './mailbox/take.ts';
 
 export interface Mailbox {

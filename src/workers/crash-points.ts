@@ -66,7 +66,10 @@ function around(reach: Reach): CrashPoints {
     }),
     mailbox: (mailbox) => ({
       ...mailbox,
-      take: lookAfter(mailbox.take, ({ claims }) => claims.length > 0 && reach('dispatch.taken')),
+      take: lookAfter(mailbox.take, ({ claims }) => {
+        if (claims.length > 0) reach('dispatch.taken');
+        if (claims.some(({ begun }) => begun)) reach('dispatch.committed');
+      }),
       rescue: lookAfter(mailbox.rescue, (rescued) => rescued && reach('sweep.rescued')),
       overdue: lookAfter(mailbox.overdue, (hosts) => hosts.length > 0 && reach('sweep.late_found')),
     }),

@@ -67,6 +67,7 @@ export function createDispatch(deps: {
   const { onLimited, stopping } = deps;
   const drain = createDrain({
     ...{ mailbox, contact, inSlot, start, effort, wake, onAccepted, isCrowded, onLimited, stopping, log },
+    takesBegin: deps.replicated === null,
   });
   return { drain, deadline, close };
 }

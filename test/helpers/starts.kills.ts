@@ -3,6 +3,7 @@
  * while it is the only one of its gateway. Another one goes on from what it left.
  */
 import type { Job } from '../../src/job/record.ts';
+import { whyStarting } from '../../src/workers/dispatch/start.ts';
 import { isAlive } from './alive.ts';
 import { startSluice } from './sluice-process.ts';
 import { startStallingProxy } from './stalling-proxy.ts';
@@ -55,8 +56,9 @@ function crashAt(gateway: Gateway, point: string): Moment {
 /** For longer than its claim lasts (SIGSTOP), so that another worker concludes what became of the start. */
 function standStill(gateway: Gateway, fields: Partial<Job>): Moment {
   return async (scene) => {
-    await makeOneMove(gateway.stores);
-    const proxy = await startStallingProxy(gateway.redisUrl, '"to":"dispatching"');
+    await useScripts(gateway.stores);
+    // In the take of what is begun by it, else in the move.
+    const proxy = await startStallingProxy(gateway.redisUrl, whyStarting(1));
     const sleeper = await startWorker(gateway, { REDIS_URL: proxy.url });
     try {
       const { id } = await scene.submit(fields);
@@ -76,8 +78,10 @@ function standStill(gateway: Gateway, fields: Partial<Job>): Moment {
   };
 }
 
-/** Redis knows the script afterwards: otherwise its first caller is answered with a request for its text. */
-async function makeOneMove(stores: Stores): Promise<void> {
+/** Redis knows the scripts afterwards: otherwise their first caller is answered with a request for their text. */
+async function useScripts(stores: Stores): Promise<void> {
+  const limits = { max_requests: 1, max_jobs: null, rate: null };
+  await stores.mailbox.take('nobody', limits, { leaseMs: 1, most: 0, revision: 0 });
   const { id } = await stores.submit(newJob({ host: 'nobody', command: 'true' }));
   await stores.cancel(id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
 }

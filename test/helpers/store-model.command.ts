@@ -9,7 +9,16 @@ import type { Redis } from '../../src/store/redis.ts';
 import type { Model } from './store-model.ts';
 
 /** What has come about, so that a property which never gets anywhere is seen. */
-export const seen = { claimed: 0, reclaimed: 0, moved: 0, refused: 0, canceled: 0, removed: 0, rescued: 0 };
+export const seen = {
+  claimed: 0,
+  begun: 0,
+  reclaimed: 0,
+  moved: 0,
+  refused: 0,
+  canceled: 0,
+  removed: 0,
+  rescued: 0,
+};
 
 export interface Real {
   redis: Redis;

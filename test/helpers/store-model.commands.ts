@@ -32,7 +32,9 @@ const anyAccept = fc
     callback: yes,
   })
   .map(accept);
-const anyTake = fc.tuple(host, fc.integer({ min: 0, max: 4 })).map(([at, most]) => take(at, most));
+const anyTake = fc
+  .tuple(host, fc.integer({ min: 0, max: 4 }), fc.boolean())
+  .map(([at, most, begins]) => take(at, most, begins));
 const anyMove = fc.tuple(worker, wish).map(([who, what]) => move(who, what));
 
 export const COMMANDS: fc.Arbitrary<Command>[] = [

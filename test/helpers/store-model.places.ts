@@ -11,6 +11,7 @@ import {
   isPlaced,
   LIMITS,
   type Model,
+  moved,
   PLACED,
   reclaim,
 } from './store-model.ts';
@@ -46,11 +47,13 @@ export const accept = (asked: Asked) =>
     }
   });
 
-export const take = (host: Host, most: number) =>
-  command(`take(${host}, ${most})`, async (model, { mailbox }) => {
+/** @param begins moves what is as it was accepted to `dispatching` */
+export const take = (host: Host, most: number, begins: boolean) =>
+  command(`take(${host}, ${most}, ${begins})`, async (model, { mailbox, jobs }) => {
     seen.reclaimed += reclaim(model, host);
     const expected = claimable(model, host, most);
-    const { claims } = await mailbox.take(host, LIMITS[host], { leaseMs: HOUR_MS, most, revision: 0 });
+    const begin = begins ? { store_id: 'store', why: 'by the model' } : null;
+    const { claims } = await mailbox.take(host, LIMITS[host], { leaseMs: HOUR_MS, most, revision: 0, begin });
     const unsettled = claims.filter(({ id }) => isActive(model, id)).length;
     expect({ unsettled, fresh: claims.length - unsettled }, 'claims').toEqual(expected);
     seen.claimed += claims.length;
@@ -58,8 +61,18 @@ export const take = (host: Host, most: number) =>
       expect(model.waiting[host].get(claim.id), `${claim.id} waits`).toEqual({ isDue: true });
       model.waiting[host].delete(claim.id);
       model.held.push({ host, claim, isExpired: false });
+      const job = await jobs.get(claim.id);
+      expect(claim.read(), `${claim.id} as it was taken`).toEqual(job && { ...job, next_poll_at: null });
+      if (claim.begun) begun(model, claim.id);
     }
   });
+
+function begun(model: Model, id: string): void {
+  const job = model.jobs.get(id);
+  expect(job).toMatchObject({ state: 'queued', version: 1 });
+  if (job) moved(model, job, { from: ['queued'], to: 'dispatching', attempt: 1, isDue: true });
+  seen.begun++;
+}
 
 /** As a lease runs out: its worker may be dead, or held up and come back. */
 export const expire = (n: number) =>

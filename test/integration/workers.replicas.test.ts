@@ -1,6 +1,6 @@
 /**
  * With SLUICE_ACK_REPLICAS a start is sent once the replica knows of it: on a Base agent without the launcher, which would
- * start what a failover forgot a second time.
+ * start what a failover forgot a second time, and on a Full one, whose starts else begin with their take.
  */
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { Job } from '../../src/job/record.ts';
@@ -8,6 +8,7 @@ import type { Workers } from '../../src/workers/main.ts';
 import { type BaseAgent, startBaseAgent } from '../helpers/base-agent.ts';
 import { withClient } from '../helpers/redis-process.ts';
 import { type ReplicatedRedis, startReplicatedRedis } from '../helpers/redis-replica.ts';
+import { type SimulatedFleet, startSimulatedAgents } from '../helpers/simulated-agents.ts';
 import { newJob, openStores, type Stores } from '../helpers/stores.ts';
 import { until } from '../helpers/until.ts';
 import { endOf, runToEnd, startTestWorkers, stateOf } from '../helpers/workers.ts';
@@ -16,20 +17,25 @@ let redis: ReplicatedRedis;
 let stores: Stores;
 let workers: Workers;
 let agent: BaseAgent;
+let full: SimulatedFleet;
 
 beforeAll(async () => {
-  [redis, agent] = await Promise.all([
+  [redis, agent, full] = await Promise.all([
     startReplicatedRedis(),
     startBaseAgent({ generation: 'B', rate: null }),
+    startSimulatedAgents({ hosts: 1, processes: 1 }),
   ]);
   stores = await openStores(redis.url);
   const { address, token, fingerprint } = agent;
   await stores.hosts.put('plain', { address, token, tls: { fingerprint }, launcher: false });
+  const [{ name, ...reach }] = full.hosts as [SimulatedFleet['hosts'][number]];
+  await stores.hosts.put('full', reach);
   workers = await startTestWorkers(redis.url, stores, { needs: { durability: 'everysec', ackReplicas: 1 } });
 });
 afterAll(async () => {
   await workers?.close();
   await agent?.close();
+  await full?.stop();
   await stores?.close();
   await redis?.stop();
 });
@@ -67,6 +73,20 @@ it('while the replica is missing nothing is started, and each job is started onc
     expect(ended).toMatchObject({ state: 'failed', attempt: 1, outcome: { return_code: 3 + i } });
   }
   for (const command of commands) expect(agent.startsOf(command)).toBe(1);
+});
+
+it('a Full agent gets no start either that the replica does not know of', async () => {
+  const starts = async () => (await full.counters())[0]?.starts;
+  await runToEnd(stores, { host: 'full', command: 'true' });
+  await redis.replica.kill('SIGSTOP');
+  const { id } = await stores.submit(newJob({ host: 'full', command: 'true' }));
+  await until(async () =>
+    (await stores.jobs.events(id)).some(({ why }) => why.startsWith('nothing was sent: replicas')),
+  );
+  expect(await starts()).toBe(1);
+  await redis.replica.kill('SIGCONT');
+  await endOf(stores, id);
+  expect(await starts()).toBe(2);
 });
 
 it('a cancel while the replica is waited for ends the job: nothing was sent', async () => {

@@ -6,10 +6,12 @@ import { randomUUID } from 'node:crypto';
 import type { HostConfig, HostRate } from '../../job/host.ts';
 import type { Job } from '../../job/record.ts';
 import { bucketOf, OWE_LUA, SPEND_LUA } from '../budget.ts';
+import { channelOf } from '../feed.ts';
 import { decodeRecord, type RawRecord } from '../jobs/codec.ts';
 import type { Keys } from '../keys.ts';
 import { defineScript } from '../redis/script.ts';
 import type { Redis } from '../redis.ts';
+import { BEGIN_LUA, type Beginning, begunHash } from './begin.ts';
 import { ORDER_LUA } from './order.ts';
 import { HELD_AT, idAt, PLACES_LUA } from './places.ts';
 
@@ -31,6 +33,8 @@ export interface Claim {
   token: string;
   /** How long what was paid for its first request is good, in ms from the take; see `budget.ts`. */
   paidForMs: number;
+  /** The take has moved it to `dispatching`: its start may be sent. */
+  begun: boolean;
   /** The job as of the take, without the time of its next question; null if it has no record. @throws Error if that is no job's */
   read(): Job | null;
 }
@@ -50,6 +54,8 @@ export interface TakeOptions {
   settled?: Claim[];
   /** How much later than their tokens were good starts of this host were sent, in ms. */
   lateMs?: number;
+  /** Moves those to `dispatching` of which nothing more is to be decided; see `begin.ts`. */
+  begin?: Beginning | null;
 }
 
 export interface Taken {
@@ -75,31 +81,40 @@ const WOKEN_MS = 30_000;
 const DRAINING_MS = 3_600_000;
 
 /**
- * KEYS 1 mailbox 2 ready 3 turns 4 slots 5 active jobs 6 health 7 budget 8 armed
+ * KEYS 1 mailbox 2 ready 3 turns 4 slots 5 active jobs 6 health 7 budget 8 armed 9-13 see `begin.ts`
  * ARGV 1 host 2 max_requests 3 max_jobs or -1 4 interval and 5 tolerance of the rate in ms (0: none)
  *      6 lease in ms 7 the most to take 8 token of the new slots 9 the host's revision
  *      10-11 what the names of records (job, request) begin and end with, beside the id: they are known here only
- *      12 how much later than paid for starts were sent, in ms 13.. slots to free
+ *      12 how much later than paid for starts were sent, in ms 13-15 see `begin.ts` 16.. slots to free
  * Returns {places, how many wait, in how many ms to look again or -1, the limit that binds or "",
- * the host's revision, for how long each place's token is good in ms, each place's request and job,
- * 1 if the host is up}.
+ * the host's revision, for how long each place's token is good in ms, of each place's job its request, and its hash
+ * and 0, or nothing and when it was begun, 1 if the host is up}.
  */
 const takeScript = defineScript(`
 ${PLACES_LUA}
 ${ORDER_LUA}
 ${SPEND_LUA}
 ${OWE_LUA}
+${BEGIN_LUA}
 local now = clock()
 
-if ARGV[13] then redis.call('ZREM', KEYS[4], unpack(ARGV, 13)) end
+if ARGV[16] then redis.call('ZREM', KEYS[4], unpack(ARGV, 16)) end
 if ARGV[12] ~= '0' then owe(KEYS[7], ARGV[12]) end
--- What a dead process held may be taken again.
-for _, holder in ipairs(redis.call('ZRANGEBYSCORE', KEYS[4], '-inf', now)) do
-  redis.call('ZREM', KEYS[4], holder)
-  local place = place_in(holder)
-  -- It may be back in the queue already, for a later time.
-  if place and not redis.call('ZSCORE', KEYS[2], place) and redis.call('ZADD', KEYS[1], 'NX', now, place) == 1 then
-    redis.call('HSET', KEYS[3], 'again:' .. id_at(place), 1)
+local requests, started, lapses = 0, {}, nil
+local holders = redis.call('ZRANGE', KEYS[4], 0, -1, 'WITHSCORES')
+for i = 1, #holders, 2 do
+  local place, till = place_in(holders[i]), tonumber(holders[i + 1])
+  if till > now then
+    requests = requests + 1
+    started[#started + 1] = place
+    lapses = lapses or till
+  else
+    -- What a dead process held may be taken again.
+    redis.call('ZREM', KEYS[4], holders[i])
+    -- It may be back in the queue already, for a later time.
+    if place and not redis.call('ZSCORE', KEYS[2], place) and redis.call('ZADD', KEYS[1], 'NX', now, place) == 1 then
+      redis.call('HSET', KEYS[3], 'again:' .. id_at(place), 1)
+    end
   end
 end
 
@@ -119,19 +134,15 @@ local most = tonumber(ARGV[7])
 local on_probation = health[3] ~= 'up' and max > 1
 if on_probation then max = 1 end
 
-local starts, under_way = 0, 0
-local holders = redis.call('ZRANGE', KEYS[4], 0, -1)
-for _, holder in ipairs(holders) do
-  local place = place_in(holder)
-  if place then
-    starts = starts + 1
-    if ARGV[3] ~= '-1' and not is_active(place) then under_way = under_way + 1 end
+-- One slot is left for questions, so that a queue of starts cannot keep running jobs from being asked about.
+local free = math.min(math.max(1, max - 1) - #started, max - requests)
+local jobs_left = math.huge
+if ARGV[3] ~= '-1' then
+  jobs_left = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[5])
+  for _, place in ipairs(started) do
+    if not is_active(place) then jobs_left = jobs_left - 1 end
   end
 end
--- One slot is left for questions, so that a queue of starts cannot keep running jobs from being asked about.
-local free = math.min(math.max(1, max - 1) - starts, max - #holders)
-local jobs_left = math.huge
-if ARGV[3] ~= '-1' then jobs_left = tonumber(ARGV[3]) - redis.call('ZCARD', KEYS[5]) - under_way end
 
 local places, paid, records, limit, look = {}, {}, {}, '', -1
 while true do
@@ -163,10 +174,10 @@ while true do
   redis.call('ZADD', KEYS[4], now + ARGV[6], 'start:' .. ARGV[8] .. ':' .. place)
   places[#places + 1], paid[#paid + 1] = place, good
   local job = ARGV[10] .. id_at(place)
-  records[#records + 1] = {redis.call('GET', job .. ARGV[11]), redis.call('HGETALL', job)}
+  local request, hash = redis.call('GET', job .. ARGV[11]), redis.call('HGETALL', job)
+  records[#records + 1] = begin(place, job, request, hash, now) and {request, {}, now} or {request, hash, 0}
   count = mark_served(place, score, count)
   free = free - 1
-  starts = starts + 1
   if score >= 0 then jobs_left = jobs_left - 1 end
 end
 
@@ -182,9 +193,9 @@ if later > 0 then
   local at = math.max(tonumber(first[2]), paused, now + 1)
   if look == -1 or at < look then look = at end
 end
-if look == -1 and starts > 0 then
+if look == -1 and #started + #places > 0 then
   -- Where the process that has one in hand dies, its slot gives the job back.
-  look = math.max(now + 1, tonumber(redis.call('ZRANGE', KEYS[4], 0, 0, 'WITHSCORES')[2]))
+  look = math.min(lapses or math.huge, now + ARGV[6])
 end
 if look == -1 then redis.call('ZREM', KEYS[8], ARGV[1]) else redis.call('ZADD', KEYS[8], look, ARGV[1]) end
 return {places, ready + later, look == -1 and -1 or look - now, limit, revision, paid, records,
@@ -195,7 +206,7 @@ export async function take(
   { redis, keys }: { redis: Redis; keys: Keys },
   host: string,
   limits: StartLimits,
-  { leaseMs, most, revision: seen, settled = [], lateMs = 0 }: TakeOptions,
+  { leaseMs, most, revision: seen, settled = [], lateMs = 0, begin = null }: TakeOptions,
 ): Promise<Taken> {
   const token = randomUUID().slice(0, 8);
   const { intervalMs, toleranceMs } = bucketOf(limits.rate);
@@ -210,6 +221,11 @@ export async function take(
       keys.hostHealth(host),
       keys.hostBudget(host),
       keys.armed,
+      keys.deadlines,
+      keys.endpoints,
+      keys.events,
+      keys.jobsByState('queued'),
+      keys.jobsByState('dispatching'),
     ],
     [
       host,
@@ -223,15 +239,23 @@ export async function take(
       seen,
       ...recordNames(keys),
       lateMs,
+      begin?.store_id ?? '',
+      begin?.why ?? '',
+      channelOf(keys, 'dispatching'),
       ...settled.map(holderOf),
     ],
-  )) as [string[], number, number, Limit | '', number, number[], RawRecord[], 0 | 1];
+  )) as [string[], number, number, Limit | '', number, number[], RawClaim[], 0 | 1];
   return {
     claims: places.map((place, i) => {
       const id = idAt(place);
       // Its own only: a claim is kept until its start is over.
-      const record = records[i] as RawRecord;
-      return { id, place, token, paidForMs: paid[i] ?? 0, read: () => decodeRecord(id, record) };
+      const [request, hash, begunAt] = records[i] as RawClaim;
+      const begun = begunAt > 0;
+      const record: RawRecord = [request, begin && begun ? begunHash(begin, begunAt) : hash];
+      return {
+        ...{ id, place, token, paidForMs: paid[i] ?? 0, begun },
+        read: () => decodeRecord(id, record),
+      };
     }),
     waiting,
     lookInMs: lookInMs === -1 ? null : lookInMs,
@@ -240,6 +264,8 @@ export async function take(
     revision,
   };
 }
+
+type RawClaim = [...RawRecord, begunAt: number];
 
 /** What the names of a job's hash and its request begin with, and what the request's ends with. */
 function recordNames(keys: Keys): [start: string, endOfRequest: string] {

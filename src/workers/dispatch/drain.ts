@@ -7,25 +7,32 @@ import type { Logger } from 'pino';
 import { SluiceError } from '../../job/errors.ts';
 import { type AgentFacts, pauseLeftMs, rateOf } from '../../job/host.ts';
 import { LEASE_MS, whileRenewing } from '../../store/leases/renewal.ts';
-import type { Claim, Limit, Mailbox } from '../../store/mailbox.ts';
+import type { Beginning, Claim, Limit, Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
 import type { InSlot } from '../../store/slots/in-slot.ts';
 import type { Contact, Target } from '../contact.ts';
 import type { OnAccepted } from './acceptance.ts';
 import { type Bell, createBell } from './bell.ts';
 import type { Effort } from './effort.ts';
-import type { Start } from './start.ts';
+import { type Start, whyStarting } from './start.ts';
 import { createStarts, type Starts } from './starts.ts';
 
 /** How long a slot is waited for to ask an agent what it can. */
 const PATIENCE_MS = 5_000;
 /** A token that comes this soon is waited for where it is: a wake-up costs more than a place among the hosts at work. */
 const STAY_MS = 250;
+/** How long the next start of a host waits for the one before it, while this process is busy, in ms. */
+const TURN_MS = 500;
 /** The longest sleep of a drain whose starts are under way, in ms. */
 const LOOK_MS = 1_000;
-/** How long one host may be served while others wait for a place in this process, in ms ... */
+/**
+ * How long one host may be served while others wait for a place in this process, in ms, without the time in which it waits
+ * for this process' core: whoever has just got a connection goes on with it ...
+ */
 const LONGEST_MS = 2_000;
-/** ... and while starts wait for its core: another process, started to help, may have more of its own to give. */
+/** ... and with that time; ... */
+const LONGEST_PLACE_MS = 10_000;
+/** ... and while starts wait for that core: another process, started to help, may have more of its own to give. */
 const LONGEST_BUSY_MS = 30_000;
 /** How often a drain that waits for this process' core says that the host is not forgotten, and for how long, in ms. */
 const ATTENDED_MS = { every: 1_000, for: 2_000 };
@@ -38,6 +45,15 @@ const TARGET_MS = 5_000;
 const NOT_UP_MS = 1_000;
 /** How long a host that is not known, or whose token cannot be opened, is left alone. */
 const UNKNOWN_MS = 60_000;
+
+/** Until it is done, but not for longer. */
+async function within(work: Promise<unknown>, ms: number): Promise<void> {
+  let timer: NodeJS.Timeout | undefined;
+  const late = new Promise<void>((resolve) => {
+    timer = setTimeout(resolve, ms);
+  });
+  await Promise.race([work, late]).finally(() => clearTimeout(timer));
+}
 
 export type Drain = (host: string) => Promise<void>;
 
@@ -56,12 +72,15 @@ export function createDrain(deps: {
   isCrowded: () => Promise<boolean>;
   /** A limit of the host kept a job that may start from being started; for metrics. */
   onLimited: (limit: Limit) => void;
+  /** Whether a take may begin what it takes: not where more than its script must know of it before anything is sent. */
+  takesBegin: boolean;
   /** Aborted when the process stops: nothing new is taken then. */
   stopping: AbortSignal;
   log: Logger;
 }): Drain {
-  const { mailbox, contact, inSlot, start, effort, wake, onAccepted, isCrowded, onLimited, stopping, log } =
+  const { mailbox, contact, inSlot, start, effort, wake, onAccepted, isCrowded, onLimited, takesBegin } =
     deps;
+  const { stopping, log } = deps;
 
   return async (host) => {
     const bell = createBell();
@@ -82,6 +101,7 @@ export function createDrain(deps: {
     let target = await targetOf(host);
     const began = performance.now();
     let readAt = began;
+    let waitedMs = 0;
     // It may be late already, for want of a place.
     if (!effort.hasRoom()) attend(host);
     while (target && !stopping.aborted) {
@@ -89,12 +109,12 @@ export function createDrain(deps: {
       if (facts === 'later') return;
       const { max_requests, max_jobs } = target.config;
       const limits = { max_requests, max_jobs, rate: rateOf(target.config, facts ?? target.health.agent) };
-      await room(host);
-      // The first one by itself: with its connection open, and every other host begun, the others go quicker. Over TLS one
-      // after the other where this process is busy, too, or one with every look at a host that takes its time: a connection
-      // for each would cost both a handshake.
-      const spares = effort.isCrowded() && !('dangerously_off' in target.tls);
-      const most = starts.hasEnded() && !spares ? max_requests : 1;
+      waitedMs += await room(host);
+      // The first one by itself: with its connection open, and every other host begun, the others go quicker. Where this
+      // process is busy one after the other, too: a connection for each would cost both more than the start itself.
+      const inTurn = effort.isCrowded();
+      // What waits for its turn is paid for too early where the host has a rate.
+      const most = starts.hasEnded() && !(inTurn && limits.rate !== null) ? max_requests : 1;
       const takenAt = performance.now();
       const taken = await mailbox
         .take(host, limits, {
@@ -103,6 +123,7 @@ export function createDrain(deps: {
           revision: target.health.revision,
           settled: starts.settled(),
           lateMs: starts.lateMs(),
+          begin: facts ? beginning(facts) : null,
         })
         .finally(effort.end);
       if (taken.limit) onLimited(taken.limit);
@@ -112,16 +133,18 @@ export function createDrain(deps: {
         readAt = performance.now();
         continue;
       }
+      let before: Promise<unknown> | null = null;
       for (const claim of taken.claims) {
         // Several at once leave no time to hold a reply: the next one may need the slot.
         const alone = taken.waiting === 0 && max_requests > 1;
-        effort.add();
-        const options = { alone, takenAt, onLate: starts.onLate };
+        const turn: Promise<void> | null = inTurn && before ? within(before, TURN_MS) : null;
+        const options = { alone, takenAt, turn, onLate: starts.onLate };
         const begun = startOne(target, facts as AgentFacts, claim, options);
-        starts.add(claim, begun.finally(effort.end));
+        starts.add(claim, begun);
+        before = begun;
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
-      if (await isEnough(performance.now() - began)) {
+      if (await isEnough(performance.now() - began, waitedMs)) {
         await starts.allDone();
         await lookAgain(host, 1);
         return;
@@ -134,6 +157,7 @@ export function createDrain(deps: {
         return;
       } else {
         // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
+        if (inTurn) await within(starts.allDone(), LOOK_MS);
         await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
       }
       if (performance.now() - readAt < (taken.isUp ? TARGET_MS : NOT_UP_MS)) continue;
@@ -142,11 +166,12 @@ export function createDrain(deps: {
     }
   }
 
-  /** Waits for room; meanwhile the sweep need not wake anybody else for this host. */
-  async function room(host: string): Promise<void> {
-    if (effort.hasRoom()) return effort.begin();
-    const attending = setInterval(() => attend(host), ATTENDED_MS.every);
+  /** Waits for room; meanwhile the sweep need not wake anybody else for this host. @returns how long, in ms */
+  async function room(host: string): Promise<number> {
+    const asked = performance.now();
+    const attending = effort.hasRoom() ? undefined : setInterval(() => attend(host), ATTENDED_MS.every);
     await effort.begin().finally(() => clearInterval(attending));
+    return performance.now() - asked;
   }
 
   /** Not waited for: where it is not noted, the host is looked at twice. */
@@ -154,10 +179,16 @@ export function createDrain(deps: {
     mailbox.putOff(host, ATTENDED_MS.for).catch(() => undefined);
   }
 
+  /** A start that may have been sent is sent again: so not to agents that would start it twice. */
+  function beginning({ kind, store_id }: AgentFacts): Beginning | null {
+    if (!takesBegin || kind !== 'full' || store_id === null) return null;
+    return { store_id, why: whyStarting(1) };
+  }
+
   /** Whether others are to have their turn, or another process its part. */
-  async function isEnough(servedMs: number): Promise<boolean> {
-    if (servedMs > LONGEST_BUSY_MS && effort.isCrowded()) return true;
-    return servedMs > LONGEST_MS && (await isCrowded());
+  async function isEnough(ms: number, waitedMs: number): Promise<boolean> {
+    if (ms > LONGEST_BUSY_MS && effort.isCrowded()) return true;
+    return (ms - waitedMs > LONGEST_MS || ms > LONGEST_PLACE_MS) && (await isCrowded());
   }
 
   /** Null if the host is not known; jobs that wait for it all the same do so for their deadline, seldom looked at. */
@@ -191,8 +222,9 @@ export function createDrain(deps: {
     target: Target,
     facts: AgentFacts,
     claim: Claim,
-    { alone, takenAt, onLate }: { alone: boolean; takenAt: number; onLate: (ms: number) => void },
+    options: { alone: boolean; takenAt: number; turn: Promise<void> | null; onLate: (ms: number) => void },
   ): Promise<boolean> {
+    const { alone, takenAt, turn, onLate } = options;
     const host = target.name;
     const paidUntil = performance.now() + claim.paidForMs;
     let heldAt = takenAt;
@@ -204,9 +236,13 @@ export function createDrain(deps: {
     };
     const isOurs = async () => performance.now() - heldAt < LEASE_MS || renew();
     try {
-      const { againInMs } = await whileRenewing(renew, () =>
-        start(target, facts, claim.read(), { alone, paidUntil, onLate, isOurs }),
-      );
+      const begunAt = claim.begun ? takenAt : null;
+      const { againInMs } = await whileRenewing(renew, async () => {
+        if (turn) await turn;
+        const job = claim.read();
+        effort.add();
+        return start(target, facts, job, { alone, paidUntil, onLate, isOurs, begunAt }).finally(effort.end);
+      });
       if (againInMs !== null) await mailbox.giveBack(host, claim, againInMs);
       return againInMs === null;
     } catch (error) {

@@ -42,6 +42,8 @@ export type Start = (
   job: Job | null,
   options: {
     alone: boolean;
+    /** When its claim moved it to `dispatching`, by `performance.now()`; null where it did not. */
+    begunAt: number | null;
     /** Until when its claim has paid for the start, by `performance.now()`. */
     paidUntil: number;
     /** It goes out so much later than it is paid for and may be for nothing, in ms. */
@@ -50,6 +52,9 @@ export type Start = (
     isOurs: () => Promise<boolean>;
   },
 ) => Promise<{ againInMs: number | null }>;
+
+/** What the record says of the move to `dispatching`. */
+export const whyStarting = (attempt: number) => `starting attempt ${attempt}`;
 
 export function createStart(deps: {
   jobs: Pick<JobStore, 'get' | 'transition' | 'note' | 'now'>;
@@ -71,16 +76,12 @@ export function createStart(deps: {
   return async (target, facts, job, options) => {
     if (!(await options.isOurs())) throw lapsed();
     if (job?.state === 'queued') return firstStart(target, facts, job, options);
-    if (job?.state === 'dispatching') return startAgain(target, job);
-    return { againInMs: null };
+    if (job?.state !== 'dispatching') return { againInMs: null };
+    if (options.begunAt === null) return startAgain(target, job);
+    return sendFirst(target, facts, job, { ...options, movedAt: options.begunAt });
   };
 
-  async function firstStart(
-    target: Target,
-    facts: AgentFacts,
-    job: Job,
-    { alone, paidUntil, onLate, isOurs }: Parameters<Start>[3],
-  ) {
+  async function firstStart(target: Target, facts: AgentFacts, job: Job, options: Parameters<Start>[3]) {
     if (await deadline.passedBeforeStart(job)) return { againInMs: null };
     const refusal = refused(job, openEnv(job), facts, target.launcher);
     if (refusal) {
@@ -106,12 +107,21 @@ export function createStart(deps: {
       store_id: facts.store_id,
       agent_job_id: token,
       dispatched_at: await jobs.now(),
-      why: `starting attempt ${attempt}`,
+      why: whyStarting(attempt),
     });
     if ('againInMs' in dispatching) return dispatching;
+    return sendFirst(target, facts, dispatching, { ...options, movedAt });
+  }
+
+  async function sendFirst(
+    target: Target,
+    facts: AgentFacts,
+    dispatching: Job,
+    { alone, paidUntil, onLate, isOurs, movedAt }: Parameters<Start>[3] & { movedAt: number },
+  ) {
     // This worker stood still in between, and another one may have told already that it did not start.
     if (!(await isOurs())) throw lapsed();
-    const waitSeconds = alone ? HELD_START_SECONDS[job.mode] : 0;
+    const waitSeconds = alone ? HELD_START_SECONDS[dispatching.mode] : 0;
     const lateMs = performance.now() - paidUntil;
     const { intervalMs } = bucketOf(rateOf(target.config, facts));
     const paid = lateMs < Math.min(Math.max(intervalMs, GRACE_MS.free), GRACE_MS.most);
