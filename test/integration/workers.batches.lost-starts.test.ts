@@ -83,8 +83,9 @@ describe('a start that a slow store holds up', () => {
   it('is not sent after its batch was paused, and is once that is resumed', async () => {
     const [redis, agent] = await Promise.all([startRedis(), startBaseAgent({ generation: 'B', rate: null })]);
     const stores = await openStores(redis.url);
-    // The script of moves is in Redis by then: else its name alone is sent first, and nothing is moved by that.
-    const known = await stores.submit(newJob({ host: 'nobody', command: 'true' }));
+    // The script of moves in a batch is in Redis by then: else its name alone is sent first, and nothing is moved by that.
+    const ofBatch = { batch_id: 'batch_of-nobody', batch_index: 0 };
+    const known = await stores.submit(newJob({ host: 'nobody', command: 'true', ...ofBatch }));
     await stores.cancel(known.id, { signal: 'TERM', grace_seconds: 1, reason: null }, 'test');
     const proxy = await startStallingProxy(redis.url, '"to":"dispatching"');
     const workers = await startTestWorkers(proxy.url, stores);
