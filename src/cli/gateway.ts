@@ -35,12 +35,6 @@ export async function joinGateway(config: Config): Promise<Gateway> {
   return { redisAddress, sealer, log };
 }
 
-/**
- * Lines of a moment go out together: a write for each is a twentieth of what a busy worker does. A process that is killed, not
- * one that ends, takes those of its last 100 ms along.
- */
-const LOG_WRITES = { sync: false, minLength: 4_096, periodicFlush: 100 };
-
 /** JSON lines on stdout, for whatever collects logs; on a terminal, lines for the person who looks at it. */
 export async function createLog(
   config: Pick<Config, 'logLevel' | 'unknownVariables' | 'crashAt'>,
@@ -53,7 +47,7 @@ export async function createLog(
   };
   const log = process.stdout.isTTY
     ? pino(options, (await import('pino-pretty')).build({ singleLine: true }))
-    : pino(options, pino.destination({ dest: 1, ...LOG_WRITES }));
+    : pino(options);
   for (const variable of config.unknownVariables) log.warn({ variable }, 'config.unknown_variable');
   if (config.crashAt) {
     log.warn(

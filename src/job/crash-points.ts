@@ -18,7 +18,7 @@ export const CRASH_POINTS = {
   'batch.made':
     "a job of a batch is made, and the batch is at its next host; nobody was woken for the job's host",
   'batch.let_go': 'a job that its batch had held back may start; nobody was woken for its host',
-  'dispatch.taken': 'jobs hold slots; their records still say `queued`',
+  'dispatch.taken': 'jobs hold slots; their records still say `queued`, or what `dispatch.committed` says',
   'dispatch.committed': 'a record says `dispatching` with its launch token; nothing was sent',
   'dispatch.sent': 'a start was sent; its reply has not come',
   'dispatch.answered': "a start's reply is here; the record still says `dispatching`",

@@ -99,8 +99,8 @@ local function spend(key, now, interval, tolerance, class, most)
   waits[class] = granted < most and now + wait + ${GRACE_MS} or 0
   redis.call('HSET', key, 'tat', string.format('%.3f', tat), 'at', now, 'interval', interval, 'clock', string.format('%.6f', virtual),
     class, string.format('%.6f', finish[class]), class .. '_waits', waits[class])
-  -- Where tokens are not a long time apart, once an hour is enough.
-  if interval > ${HOUR_MS} or math.floor(now / ${HOUR_MS}) ~= math.floor(tonumber(held[3] or 0) / ${HOUR_MS}) then
+  -- Where it is full again within an hour, once in each is enough.
+  if tolerance + interval > ${HOUR_MS} or math.floor(now / ${HOUR_MS}) ~= math.floor(tonumber(held[3] or 0) / ${HOUR_MS}) then
     redis.call('EXPIRE', key, math.ceil(math.max(tat - now, tolerance + interval) / 1000) + ${KEPT_SECONDS})
   end
   return granted, wait, good

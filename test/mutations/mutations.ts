@@ -23,9 +23,9 @@ export const MUTATIONS = {
   },
   'reconcile skipped': {
     file: 'src/workers/dispatch/start.ts',
-    find: "if (job?.state === 'dispatching') return startAgain(target, job);",
+    find: 'if (options.begunAt === null) return startAgain(target, job);',
     replace:
-      "if (job?.state === 'dispatching') return startFailed.cannotBeSettled({ ...job, on_ambiguous_start: 'retry' });",
+      "if (options.begunAt === null) return startFailed.cannotBeSettled({ ...job, on_ambiguous_start: 'retry' });",
     breaks:
       'one intent, at most one start: an interrupted start becomes a new attempt, and nobody asks the host first',
   },

@@ -1,10 +1,11 @@
 /**
  * Beginning a start in the script that takes its job: the move to `dispatching`, of a job that nothing but its host's
- * limits keeps from its first start. It costs a start one of its three scripts; for all other jobs the worker decides,
+ * limits keeps from its first start. So a start takes two scripts in place of three; for all other jobs the worker decides,
  * and makes the move by itself (`jobs/transition.ts`, which says what belongs to a move).
  *
  * Only for agents that know a start by its token: if the reply of the take is lost, nothing was sent, and nobody knows.
  */
+import type { JobRequest } from '../../job/record.ts';
 import { ANNOUNCE_LUA } from '../feed.ts';
 import { OWN_TOKEN } from '../jobs/codec.ts';
 import { EVENT_LUA } from '../jobs/events.ts';
@@ -16,10 +17,31 @@ export interface Beginning {
   why: string;
 }
 
-/** What a request says only where more than the host's limits decides whether and how its job starts. */
-const DECIDED_BY_WORKER = ['unique_key', 'batch_id', 'sealed_env', 'shell', 'workdir', 'leftovers'].map(
-  (field) => `'"${field}":'`,
-);
+/**
+ * Whether the worker has to look at a field before it begins a job: always where it is there (see `USUAL`), or where it has
+ * one value. What the deadline for the start is, the index of deadlines says.
+ */
+const LOOKED_AT = {
+  ...{
+    id: false,
+    target_server: false,
+    host: false,
+    command: false,
+    job_user: false,
+    timeout_seconds: false,
+  },
+  ...{ start_deadline_seconds: false, lost_after_seconds: false, poll_interval: false, not_before: false },
+  ...{ priority: false, labels: false, on_ambiguous_start: false, retry: false, callback_url: false },
+  ...{ created_by: false, created_at: false, traceparent: false, batch_index: false, idempotency: false },
+  ...{ unique_key: true, batch_id: true, sealed_env: true, shell: true, workdir: true, leftovers: true },
+  mode: 'tmux',
+} as const satisfies Record<keyof JobRequest, boolean | string>;
+
+/** As they stand in a request's text: a text within it has other quotes. */
+const SIGNS = Object.entries(LOOKED_AT).flatMap(([field, looked]) => {
+  if (looked === false) return [];
+  return looked === true ? `'"${field}":'` : `'"${field}":"${looked}"'`;
+});
 
 /**
  * Lua, for scripts with KEYS 5 active jobs, 9 deadlines 10 endpoints 11 stream 12-13 indexes of `queued` and
@@ -27,15 +49,15 @@ const DECIDED_BY_WORKER = ['unique_key', 'batch_id', 'sealed_env', 'shell', 'wor
  * `begin(place, key, request, hash, now)` moves a job if it may, and returns whether it did.
  */
 export const BEGIN_LUA = `${EVENT_LUA}${ANNOUNCE_LUA}
-local DECIDED_BY_WORKER = {${DECIDED_BY_WORKER.join(', ')}, '"mode":"tmux"'}
+local SIGNS = {${SIGNS.join(', ')}}
 local function begin(place, key, request, hash, now)
   if ARGV[13] == '' or not request then return false end
   -- As it was accepted: its state, its version and its first event.
   local is = {}
   for i = 1, #hash, 2 do is[hash[i]] = hash[i + 1] end
-  if #hash ~= 6 or is.state ~= 'queued' then return false end
-  for _, field in ipairs(DECIDED_BY_WORKER) do
-    if request:find(field, 1, true) then return false end
+  if #hash ~= 6 or is.state ~= 'queued' or is.version ~= '1' or not is['1'] then return false end
+  for _, sign in ipairs(SIGNS) do
+    if request:find(sign, 1, true) then return false end
   end
   local id = id_at(place)
   local by = redis.call('ZSCORE', KEYS[9], id)
@@ -54,7 +76,7 @@ local function begin(place, key, request, hash, now)
 end
 `;
 
-/** What the hash of a job holds by then that was begun at `at`, beside its events: fields and values in turn. */
+/** What `begin` has set in the hash of a job by then, beside its events: fields and values in turn. @param at when */
 export function begunHash({ store_id }: Beginning, at: number): string[] {
   const start = ['attempt', '1', 'started_by', 'full', 'store_id', store_id, 'agent_job_id', OWN_TOKEN];
   return ['state', 'dispatching', 'version', '2', ...start, 'dispatched_at', `${at}`];

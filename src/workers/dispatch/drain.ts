@@ -21,18 +21,20 @@ import { createStarts, type Starts } from './starts.ts';
 const PATIENCE_MS = 5_000;
 /** A token that comes this soon is waited for where it is: a wake-up costs more than a place among the hosts at work. */
 const STAY_MS = 250;
-/** How long the next start of a host waits for the one before it, while this process is busy, in ms. */
+/** While this process is busy, so many of a host's jobs are taken at once, and started one after the other ... */
+const IN_TURN = 4;
+/** ... or so much later than the one before, in ms, where that takes its time. */
 const TURN_MS = 500;
 /** The longest sleep of a drain whose starts are under way, in ms. */
 const LOOK_MS = 1_000;
 /**
- * How long one host may be served while others wait for a place in this process, in ms, without the time in which it waits
- * for this process' core: whoever has just got a connection goes on with it ...
+ * How long one host may be served while others wait for a place in this process, in ms, without the time in which it waited
+ * for room itself: whoever has a connection goes on with it.
  */
 const LONGEST_MS = 2_000;
-/** ... and with that time; ... */
+/** The same with that time. */
 const LONGEST_PLACE_MS = 10_000;
-/** ... and while starts wait for that core: another process, started to help, may have more of its own to give. */
+/** How long while starts wait for this process' core, in ms: another one, started to help, may have more of its own to give. */
 const LONGEST_BUSY_MS = 30_000;
 /** How often a drain that waits for this process' core says that the host is not forgotten, and for how long, in ms. */
 const ATTENDED_MS = { every: 1_000, for: 2_000 };
@@ -114,7 +116,8 @@ export function createDrain(deps: {
       // process is busy one after the other, too: a connection for each would cost both more than the start itself.
       const inTurn = effort.isCrowded();
       // What waits for its turn is paid for too early where the host has a rate.
-      const most = starts.hasEnded() && !(inTurn && limits.rate !== null) ? max_requests : 1;
+      const atOnce = inTurn ? (limits.rate === null ? IN_TURN : 1) : max_requests;
+      const most = starts.hasEnded() ? atOnce : 1;
       const takenAt = performance.now();
       const taken = await mailbox
         .take(host, limits, {
@@ -133,15 +136,14 @@ export function createDrain(deps: {
         readAt = performance.now();
         continue;
       }
-      let before: Promise<unknown> | null = null;
+      let turn: Promise<void> | null = null;
       for (const claim of taken.claims) {
-        // Several at once leave no time to hold a reply: the next one may need the slot.
-        const alone = taken.waiting === 0 && max_requests > 1;
-        const turn: Promise<void> | null = inTurn && before ? within(before, TURN_MS) : null;
+        // Others that wait leave no time to hold a reply: the next one may need the slot, or its turn.
+        const alone = taken.waiting === 0 && max_requests > 1 && !(inTurn && taken.claims.length > 1);
         const options = { alone, takenAt, turn, onLate: starts.onLate };
-        const begun = startOne(target, facts as AgentFacts, claim, options);
-        starts.add(claim, begun);
-        before = begun;
+        const started = startOne(target, facts as AgentFacts, claim, options);
+        starts.add(claim, started);
+        if (inTurn) turn = Promise.resolve(turn).then(() => within(started, TURN_MS));
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
       if (await isEnough(performance.now() - began, waitedMs)) {
@@ -155,9 +157,10 @@ export function createDrain(deps: {
       } else if (starts.underWay() === 0 && taken.claims.length === 0) {
         if (lookInMs !== null) await lookAgain(host, lookInMs);
         return;
+      } else if (inTurn) {
+        await within(starts.allDone(), Math.min(Math.max(lookInMs ?? LOOK_MS, 10), LOOK_MS));
       } else {
         // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
-        if (inTurn) await within(starts.allDone(), LOOK_MS);
         await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
       }
       if (performance.now() - readAt < (taken.isUp ? TARGET_MS : NOT_UP_MS)) continue;
@@ -186,9 +189,9 @@ export function createDrain(deps: {
   }
 
   /** Whether others are to have their turn, or another process its part. */
-  async function isEnough(ms: number, waitedMs: number): Promise<boolean> {
-    if (ms > LONGEST_BUSY_MS && effort.isCrowded()) return true;
-    return (ms - waitedMs > LONGEST_MS || ms > LONGEST_PLACE_MS) && (await isCrowded());
+  async function isEnough(servedMs: number, waitedMs: number): Promise<boolean> {
+    if (servedMs > LONGEST_BUSY_MS && effort.isCrowded()) return true;
+    return (servedMs - waitedMs > LONGEST_MS || servedMs > LONGEST_PLACE_MS) && (await isCrowded());
   }
 
   /** Null if the host is not known; jobs that wait for it all the same do so for their deadline, seldom looked at. */
