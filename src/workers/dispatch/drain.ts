@@ -136,14 +136,15 @@ export function createDrain(deps: {
         readAt = performance.now();
         continue;
       }
+      const isRow = inTurn && taken.claims.length > 1;
       let turn: Promise<void> | null = null;
       for (const claim of taken.claims) {
         // Others that wait leave no time to hold a reply: the next one may need the slot, or its turn.
-        const alone = taken.waiting === 0 && max_requests > 1 && !(inTurn && taken.claims.length > 1);
+        const alone = taken.waiting === 0 && max_requests > 1 && !isRow;
         const options = { alone, takenAt, turn, onLate: starts.onLate };
         const started = startOne(target, facts as AgentFacts, claim, options);
         starts.add(claim, started);
-        if (inTurn) turn = Promise.resolve(turn).then(() => within(started, TURN_MS));
+        if (isRow) turn = Promise.resolve(turn).then(() => within(started, TURN_MS));
       }
       const lookInMs = taken.waiting > 0 ? taken.lookInMs : null;
       if (await isEnough(performance.now() - began, waitedMs)) {
@@ -157,8 +158,9 @@ export function createDrain(deps: {
       } else if (starts.underWay() === 0 && taken.claims.length === 0) {
         if (lookInMs !== null) await lookAgain(host, lookInMs);
         return;
-      } else if (inTurn) {
-        await within(starts.allDone(), Math.min(Math.max(lookInMs ?? LOOK_MS, 10), LOOK_MS));
+      } else if (isRow) {
+        // All of them, so that as many are taken together again.
+        await within(starts.allDone(), LOOK_MS);
       } else {
         // A place that came free or a resume wakes this drain, which is at work already: it looks for itself.
         await bell.rung(lookInMs === null ? null : Math.min(Math.max(lookInMs, 10), LOOK_MS));
