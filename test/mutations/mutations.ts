@@ -42,6 +42,8 @@ export const MUTATIONS = {
         const entry = { id: job.id, version: job.version + 1, type: \`job.\${to}\`, at: Date.now(), hash: texts };
         await redis.rpush(keys.outbox, JSON.stringify(entry));
         onTold();
+        // Long enough to be told: else it is a race between the receiver and the commit.
+        await new Promise((resolve) => setTimeout(resolve, 1_000));
       }
       const last = tells ? { ...change, untold: true as const } : change;
       const moved = await transition(redis, keys, job, states, to, last);`,
