@@ -22,14 +22,8 @@ export interface Beginning {
  * one value. What the deadline for the start is, the index of deadlines says.
  */
 const LOOKED_AT = {
-  ...{
-    id: false,
-    target_server: false,
-    host: false,
-    command: false,
-    job_user: false,
-    timeout_seconds: false,
-  },
+  ...{ id: false, target_server: false, host: false, command: false, job_user: false },
+  ...{ timeout_seconds: false },
   ...{ start_deadline_seconds: false, lost_after_seconds: false, poll_interval: false, not_before: false },
   ...{ priority: false, labels: false, on_ambiguous_start: false, retry: false, callback_url: false },
   ...{ created_by: false, created_at: false, traceparent: false, batch_index: false, idempotency: false },
@@ -42,6 +36,12 @@ const SIGNS = Object.entries(LOOKED_AT).flatMap(([field, looked]) => {
   if (looked === false) return [];
   return looked === true ? `'"${field}":'` : `'"${field}":"${looked}"'`;
 });
+
+/** What is the same of all that begin: fields and values in turn. */
+const BEGUN = [
+  ...['state', 'dispatching', 'version', '2', 'attempt', '1'],
+  ...['started_by', 'full', 'agent_job_id', OWN_TOKEN],
+];
 
 /**
  * Lua, for scripts with KEYS 5 active jobs, 9 deadlines 10 endpoints 11 stream 12-13 indexes of `queued` and
@@ -64,9 +64,8 @@ local function begin(place, key, request, hash, now)
   if not by or tonumber(by) <= now then return false end
   -- Somebody is to be told of every move: what they are told is written where all other moves are.
   if redis.call('EXISTS', KEYS[10]) == 1 then return false end
-  redis.call('HSET', key, 'state', 'dispatching', 'version', 2, 'move', ARGV[8], 'attempt', 1, 'started_by', 'full',
-    'store_id', ARGV[13], 'agent_job_id', '${OWN_TOKEN}', 'dispatched_at', now,
-    2, event_text('dispatching', now, ARGV[14]))
+  redis.call('HSET', key, 'move', ARGV[8], 'store_id', ARGV[13], 'dispatched_at', now,
+    2, event_text('dispatching', now, ARGV[14]), ${BEGUN.map((text) => `'${text}'`).join(', ')})
   redis.call('ZREM', KEYS[12], id)
   redis.call('ZADD', KEYS[13], 0, id)
   redis.call('ZADD', KEYS[5], 0, id)
@@ -78,6 +77,5 @@ end
 
 /** What `begin` has set in the hash of a job by then, beside its events: fields and values in turn. @param at when */
 export function begunHash({ store_id }: Beginning, at: number): string[] {
-  const start = ['attempt', '1', 'started_by', 'full', 'store_id', store_id, 'agent_job_id', OWN_TOKEN];
-  return ['state', 'dispatching', 'version', '2', ...start, 'dispatched_at', `${at}`];
+  return [...BEGUN, 'store_id', store_id, 'dispatched_at', `${at}`];
 }
