@@ -96,6 +96,23 @@ describe('a bucket', () => {
   });
 });
 
+describe('what is owed', () => {
+  it('is kept until it is paid back, though the rate became another one within the hour', async () => {
+    await pay('owing', { limit: 100, period_seconds: 60, burst: 1 }, 'start');
+    const rate = { limit: 48, period_seconds: 86_400, burst: 200 };
+    for (let i = 0; i < 150; i++) await pay('owing', rate, 'start', 0);
+    const key = stores.keys.hostBudget('owing');
+    const [tat, at] = (await stores.redis.hmget(key, 'tat', 'at')).map(Number) as [number, number];
+    expect(await stores.redis.pttl(key)).toBeGreaterThan(tat - at);
+  });
+
+  it('is kept for a day beyond that where it is paid back soon', async () => {
+    await pay('soon', { limit: 100, period_seconds: 60, burst: 1 }, 'start');
+    await pay('soon', { limit: 100, period_seconds: 60, burst: 1 }, 'start');
+    expect(await stores.redis.ttl(stores.keys.hostBudget('soon'))).toBeGreaterThan(86_300);
+  });
+});
+
 describe('sharing', () => {
   it('is 3 : 2 : 1 among starts, questions and reads while all want something', async () => {
     const rate = { limit: 120, period_seconds: 1, burst: 1 };
