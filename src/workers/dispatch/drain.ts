@@ -11,6 +11,7 @@ import type { Beginning, Claim, Limit, Mailbox } from '../../store/mailbox.ts';
 import type { Wake } from '../../store/queues.ts';
 import type { InSlot } from '../../store/slots/in-slot.ts';
 import type { Contact, Target } from '../contact.ts';
+import { within } from '../within.ts';
 import type { OnAccepted } from './acceptance.ts';
 import { type Bell, createBell } from './bell.ts';
 import type { Effort } from './effort.ts';
@@ -47,15 +48,6 @@ const TARGET_MS = 5_000;
 const NOT_UP_MS = 1_000;
 /** How long a host that is not known, or whose token cannot be opened, is left alone. */
 const UNKNOWN_MS = 60_000;
-
-/** Until it is done, but not for longer. */
-async function within(work: Promise<unknown>, ms: number): Promise<void> {
-  let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<void>((resolve) => {
-    timer = setTimeout(resolve, ms);
-  });
-  await Promise.race([work, late]).finally(() => clearTimeout(timer));
-}
 
 export type Drain = (host: string) => Promise<void>;
 

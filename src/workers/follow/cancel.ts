@@ -2,7 +2,6 @@
  * Delivering a cancel to the host, until the host has proven what became of the job. Delivered again
  * after every failure: agents take the same cancel any number of times.
  */
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Logger } from 'pino';
 import type { AgentPort, CancelResult } from '../../job/agent-port.ts';
 import { SluiceError } from '../../job/errors.ts';
@@ -14,6 +13,7 @@ import type { JobStore } from '../../store/jobs.ts';
 import type { InSlot } from '../../store/slots/in-slot.ts';
 import type { Commit } from '../commit.ts';
 import type { Contact, Target } from '../contact.ts';
+import { within } from '../within.ts';
 import type { Silence } from './silence.ts';
 
 /** How long a slot is waited for. */
@@ -90,7 +90,10 @@ export function createDeliverCancel(deps: {
     await inSlot(target.config, { patienceMs: PATIENCE_MS }, async () => {
       sent = request();
       // Its failure is heard below; a slot must not stay taken for it.
-      await Promise.race([sent.catch(() => undefined), pause(SENDING_MS)]);
+      await within(
+        sent.catch(() => undefined),
+        SENDING_MS,
+      );
     });
     return sent as Promise<CancelResult>;
   }
